@@ -1,0 +1,86 @@
+"""The mail partner: the notices of one decision, with the record they tell of.
+
+Records and mails do not wait for each other: each is attempted, and what failed is tried again. A notice is sent once:
+what is sent is kept in the store and, while the store is away, in the activity's heartbeat; its Message-ID stays the same.
+"""
+
+import asyncio
+
+from temporalio import activity
+
+from activities.mail import Mailer, MailRefused, MailUnavailable
+from activities.records import published, write
+from activities.rendering import SENDER, render
+from domain.effects import Notice, Outcome, Publish
+from domain.order import Actor
+from store.store import Store
+
+
+class NotPublishedError(Exception):
+    """Something of a publication is still to be done; the message says what."""
+
+
+class NoticeActivities:
+    """Activities on notices."""
+
+    def __init__(self, mailer: Mailer, store: Store, sender: str = SENDER) -> None:
+        self._mailer = mailer
+        self._sender = sender
+        self._store = store
+
+    @activity.defn(name="notify")
+    async def notify(self, effect: Publish) -> Outcome:
+        """Write the order's record and mail the notices; raises NotPublishedError until all of it is done."""
+        details = activity.info().heartbeat_details
+        sent: list[str] = list(details[0]) if details else []
+        troubles = []
+        try:
+            await write(self._store, effect)
+        except Exception as error:
+            troubles.append(f"record: {error}"[:300])
+        for notice in effect.notices:
+            try:
+                await self._send_once(notice, effect, sent)
+            except MailUnavailable as error:
+                troubles.append(f"{notice.kind} to the {notice.recipient}: {error}"[:300])
+            except Exception as error:
+                troubles.append(f"mark of {notice.key}: {error}"[:300])
+        if troubles:
+            raise NotPublishedError("; ".join(troubles))
+        return published(effect)
+
+    async def _send_once(self, notice: Notice, effect: Publish, sent: list[str]) -> None:
+        status, error = "sent", None
+        if notice.key not in sent:
+            if await self._known(notice):
+                return
+            try:
+                await self._mailer.send(render(notice, effect.record, self._sender))
+            except (MailRefused, ValueError) as refused:
+                activity.logger.error("notice %s cannot be sent, now or later: %s", notice.key, refused)
+                status, error = "refused", str(refused)[:300]
+            sent.append(notice.key)
+            activity.heartbeat(sent)
+        await asyncio.to_thread(
+            self._store.save_notice,
+            notice.key,
+            effect.record.number,
+            notice.kind,
+            notice.recipient,
+            _language(notice, effect),
+            status,
+            error,
+            effect.record.clock,
+        )
+
+    async def _known(self, notice: Notice) -> bool:
+        try:
+            return await asyncio.to_thread(self._store.notice_known, notice.key)
+        except Exception:
+            activity.logger.warning("store away: cannot tell whether %s was sent", notice.key)
+            return False
+
+
+def _language(notice: Notice, effect: Publish) -> str:
+    buyer = effect.record.buyer
+    return buyer.language if notice.recipient is Actor.BUYER and buyer is not None else effect.record.seller.language

@@ -1,0 +1,105 @@
+"""What every model of the domain shares: frozen values, checked text, money and instants."""
+
+import re
+import unicodedata
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic.types import StringConstraints
+
+MAX_MINOR = 10**12
+"""Largest amount of money in one field, in minor units."""
+
+
+class Value(BaseModel):
+    """A frozen piece of an order's state; unknown fields are ignored, so that older state stays readable."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Form(BaseModel):
+    """A frozen input from outside; unknown fields are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _printable(text: str) -> str:
+    """Return `text` in NFC; refuse control, bidi-override and surrogate characters, which break headers and screens."""
+    text = unicodedata.normalize("NFC", text)
+    for character in text:
+        if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in "\u202a\u202b\u202c\u202d\u202e":
+            raise ValueError(f"character U+{ord(character):04X} is not allowed; give plain text on one line")
+    return text
+
+
+def _utc(instant: datetime) -> datetime:
+    return instant.astimezone(UTC)
+
+
+Line60 = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60), AfterValidator(_printable)
+]
+"""One line of 1 to 60 printable characters."""
+Line120 = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120), AfterValidator(_printable)
+]
+"""One line of 1 to 120 printable characters."""
+Line500 = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500), AfterValidator(_printable)
+]
+"""One line of 1 to 500 printable characters."""
+Code = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$")]
+"""An identifier: 1 to 60 letters, digits, dots, dashes or underscores."""
+OrderNumber = Annotated[str, StringConstraints(pattern=r"^\d{3}-\d{7}-\d{7}$")]
+"""The marketplace's 3-7-7 digit form, `503-1234567-1234567` (P3)."""
+Email = Annotated[
+    str, StringConstraints(max_length=254, pattern=r"^[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9.-]+\.[A-Za-z]{2,}$")
+]
+"""An ASCII mail address, 254 characters at most."""
+Quantity = Annotated[int, Field(strict=True, ge=1, le=999)]
+"""Units of one item, 1 to 999."""
+Minor = Annotated[int, Field(strict=True, ge=0, le=MAX_MINOR)]
+"""Money in integer minor units of the order's currency, 0 to 10^12."""
+Instant = Annotated[AwareDatetime, AfterValidator(_utc)]
+"""An instant in UTC; a time without an offset is refused."""
+
+
+class Money(Form):
+    """An amount with its currency: `amount_minor` in integer minor units, `currency` as an ISO 4217 code."""
+
+    amount_minor: Annotated[int, Field(strict=True, ge=1, le=MAX_MINOR)]
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+
+
+_DURATION = re.compile(r"(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,8})s)?")
+
+
+def parse_duration(text: str) -> timedelta:
+    """Read a duration such as `7d`, `30m` or `1d12h`: days, hours, minutes, seconds, in that order.
+
+    Raises ValueError when the text is of another form.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    if not text.strip() or match is None:
+        raise ValueError(
+            f"{text!r} is not a duration; write days, hours, minutes, seconds, for example 7d, 30m or 1d12h"
+        )
+    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+
+
+def format_duration(duration: timedelta) -> str:
+    """Write a duration in the form that `parse_duration` reads, whole seconds, `0s` for none."""
+    left = int(duration.total_seconds())
+    parts = []
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0s"
+
+
+def format_instant(instant: datetime) -> str:
+    """Write an instant for people: `2026-03-01 12:30:00 UTC`."""
+    return instant.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,0 +1,148 @@
+"""What a decision asks the world to do, and what the world answers: the inputs and outputs of the activities.
+
+`at` is the order's own clock when the effect was decided; a stand-in partner that must share that clock judges by it.
+Every effect carries a key of the form `<order number>/<sequence>/<effect>`, by which a repeated attempt is recognised.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from domain.base import Instant, Value
+from domain.order import Actor, HistoryEntry
+from domain.views import OrderView
+
+
+class NoticeKind(StrEnum):
+    """The mails that an order sends (D1)."""
+
+    ORDER_CONFIRMATION = "order_confirmation"
+    SOLD_SHIP_NOW = "sold_ship_now"
+    ORDER_EDITED = "order_edited"
+    CONFIRM_WARNING = "confirm_warning"
+    ORDER_CANCELLED = "order_cancelled"
+    REQUEST_RECEIVED = "request_received"
+    REQUEST_ACCEPTED = "request_accepted"
+    REQUEST_DECLINED = "request_declined"
+    SHIPPED = "shipped"
+    PAYMENT_PROBLEM = "payment_problem"
+    OVERSOLD = "oversold"
+
+
+class Notice(Value):
+    """One mail: `key` is unique and gives its Message-ID; `recipient` is the buyer or the seller."""
+
+    key: str
+    kind: NoticeKind
+    recipient: Actor
+
+
+class Reservation(Value):
+    """The stock that an order needs: units by sku, valid from the order's `version` on (P4)."""
+
+    order_number: str
+    seller_id: str
+    version: int
+    quantities: Mapping[str, int]
+
+
+class Authorize(Value):
+    """Reserve stock where `reservation` says so, then hold `amount_minor` on the card under `reference`.
+
+    `record` is the order as it is to be written together with the reservation at placement.
+    """
+
+    reference: str
+    order_number: str
+    amount_minor: int
+    currency: str
+    card: str
+    at: Instant
+    reservation: Reservation | None = None
+    record: OrderView | None = None
+
+    @property
+    def key(self) -> str:
+        """The key of this effect."""
+        return self.reference
+
+
+class Capture(Value):
+    """Charge `amount_minor` of the hold `reference`."""
+
+    reference: str
+    order_number: str
+    amount_minor: int
+    currency: str
+    at: Instant
+
+    @property
+    def key(self) -> str:
+        """The key of this effect."""
+        return f"{self.reference}/capture"
+
+
+class Void(Value):
+    """Make sure that nothing is held or charged under `reference`, also if its authorisation still arrives."""
+
+    reference: str
+    order_number: str
+    at: Instant
+    round: int = 1
+
+    @property
+    def key(self) -> str:
+        """The key of this effect."""
+        return f"{self.reference}/void/{self.round}"
+
+
+class Reserve(Value):
+    """Reserve stock without a payment (an edit of an order whose card was declined)."""
+
+    reference: str
+    reservation: Reservation
+
+    @property
+    def key(self) -> str:
+        """The key of this effect."""
+        return self.reference
+
+
+class Publish(Value):
+    """Write the order's record and history to the store, its stock following, and send its notices."""
+
+    key: str
+    record: OrderView
+    entries: tuple[HistoryEntry, ...] = ()
+    notices: tuple[Notice, ...] = ()
+
+
+Effect = Authorize | Capture | Void | Reserve | Publish
+
+
+class Result(StrEnum):
+    """How an effect ended."""
+
+    AUTHORIZED = "authorized"
+    RESERVED = "reserved"
+    DECLINED = "declined"
+    OUT_OF_STOCK = "out_of_stock"
+    NUMBER_TAKEN = "number_taken"
+    CAPTURED = "captured"
+    LAPSED = "lapsed"
+    VOIDED = "voided"
+    VOID_FAILED = "void_failed"
+    PUBLISHED = "published"
+    UNANSWERED = "unanswered"
+
+
+class Outcome(Value):
+    """How one effect ended: `short` gives the units available of each sku that is short, `expires_at` when the hold lapses,
+    `entries` up to which history entry was recorded, `round` which round of a void it was."""
+
+    result: Result
+    reference: str = ""
+    decline_code: str | None = None
+    expires_at: Instant | None = None
+    short: Mapping[str, int] = {}
+    entries: int = 0
+    round: int = 1

@@ -1,0 +1,240 @@
+"""The named conditions and checks of the lifecycle: what cannot be a column of the table."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+
+from domain import commands
+from domain.base import format_duration, format_instant
+from domain.commands import Command, SellerReason
+from domain.lifecycle import When, actors_for
+from domain.order import Actor, Fulfilment, Line, Order, PaymentStatus, RequestStatus, Status
+from domain.placement import cart_errors
+from domain.refusals import Refusal, RefusalCode, refuse
+
+Check = Callable[[Order, Command, datetime], Refusal | None]
+
+
+def shipped_now(order: Order, command: Command) -> dict[str, int]:
+    """Return the units by sku that a confirmation covers: those named, or all that are left."""
+    assert isinstance(command, commands.Ship)  # noqa: S101 - narrows the type; only Ship reaches here
+    if command.lines:
+        return {line.sku: line.quantity for line in command.lines}
+    return {line.sku: line.unshipped for line in order.lines if line.unshipped}
+
+
+def _all_confirmed(order: Order, command: Command | None) -> bool:
+    now = shipped_now(order, command) if isinstance(command, commands.Ship) else {}
+    return all(line.unshipped <= now.get(line.sku, 0) for line in order.lines)
+
+
+def _all_delivered(order: Order, command: Command | None) -> bool:
+    named = command.shipment_id if isinstance(command, commands.Deliver) else None
+    return named is None or all(each.delivered_at or each.shipment_id == named for each in order.shipments)
+
+
+def holds(when: When, order: Order, command: Command | None, at: datetime) -> bool:
+    """Return whether the condition `when` holds for `order` and `command` at the judged instant."""
+    match when:
+        case When.EDIT_WINDOW_OPEN:
+            return at < order.edit_until
+        case When.CANCEL_WINDOW_OPEN:
+            return at < order.cancel_until
+        case When.CANCEL_WINDOW_CLOSED:
+            return at >= order.cancel_until
+        case When.ALL_CONFIRMED:
+            return _all_confirmed(order, command)
+        case When.SOME_LEFT:
+            return not _all_confirmed(order, command)
+        case When.ALL_DELIVERED:
+            return _all_delivered(order, command)
+        case When.PARCELS_UNDERWAY:
+            return not _all_delivered(order, command)
+        case When.ALWAYS:
+            return True
+
+
+def _edit_fulfilment(order: Order, command: Command, at: datetime) -> Refusal | None:
+    if order.fulfilment is Fulfilment.MARKETPLACE:
+        return refuse(RefusalCode.NOT_EDITABLE, number=order.number)
+    return None
+
+
+def edited_lines(order: Order, command: commands.Edit) -> tuple[Line, ...]:
+    """Return the order's lines with the quantities of the edit, dropped ones left out."""
+    wanted = {line.sku: line.quantity for line in command.lines}
+    lines = (line.model_copy(update={"quantity": wanted.get(line.sku, line.quantity)}) for line in order.lines)
+    return tuple(line for line in lines if line.quantity)
+
+
+def _edit_contents(order: Order, command: Command, at: datetime) -> Refusal | None:
+    assert isinstance(command, commands.Edit)  # noqa: S101 - narrows the type
+    for change in command.lines:
+        line = order.line(change.sku)
+        if line is None:
+            return refuse(RefusalCode.NEW_ITEM, number=order.number, sku=change.sku)
+        price = change.unit_price
+        if price and (price.amount_minor, price.currency) != (line.unit_price_minor, order.currency):
+            return refuse(RefusalCode.PRICE_FIXED, number=order.number, sku=change.sku)
+    lines = edited_lines(order, command)
+    if not lines:
+        return refuse(RefusalCode.NOTHING_LEFT, number=order.number)
+    if errors := cart_errors([(line.sku, line.quantity) for line in lines]):
+        return refuse(RefusalCode.CART_LIMIT, errors="; ".join(errors))
+    options = order.policy.shipping_options
+    option = command.shipping_option or order.shipping_option
+    if option not in options:
+        return refuse(RefusalCode.UNKNOWN_SHIPPING_OPTION, option=option, options=", ".join(options))
+    address = command.shipping_address or order.address
+    if (lines, option, address) == (order.lines, order.shipping_option, order.address):
+        return refuse(RefusalCode.NOTHING_CHANGED, number=order.number)
+    return None
+
+
+def _payment_settled(order: Order, command: Command, at: datetime) -> Refusal | None:
+    if order.payment.status is PaymentStatus.AUTHORIZING:
+        return refuse(RefusalCode.PAYMENT_IN_PROGRESS, number=order.number)
+    return None
+
+
+def _payment_needed(order: Order, command: Command, at: datetime) -> Refusal | None:
+    if order.payment.status not in (PaymentStatus.DECLINED, PaymentStatus.VOIDED):
+        return refuse(RefusalCode.PAYMENT_NOT_NEEDED, number=order.number, payment=order.payment.status.value)
+    return None
+
+
+def _cancel_reason(order: Order, command: Command, at: datetime) -> Refusal | None:
+    assert isinstance(command, commands.Cancel)  # noqa: S101 - narrows the type
+    if command.actor is Actor.SELLER and command.reason not in tuple(SellerReason):
+        return refuse(RefusalCode.REASON_REQUIRED, reasons=", ".join(SellerReason))
+    if command.actor is Actor.BUYER and command.reason not in (None, *commands.BuyerReason):
+        errors = f"reason: {command.reason!r} is unknown; use one of: {', '.join(commands.BuyerReason)}"
+        return refuse(RefusalCode.INVALID_COMMAND, "C1", errors=errors)
+    return None
+
+
+def _request_free(order: Order, command: Command, at: datetime) -> Refusal | None:
+    if order.request is not None and order.request.status is RequestStatus.OPEN:
+        opened = format_instant(order.request.requested_at)
+        return refuse(RefusalCode.REQUEST_ALREADY_OPEN, number=order.number, requested_at=opened)
+    return None
+
+
+def _request_open(order: Order, command: Command, at: datetime) -> Refusal | None:
+    if order.request is None or order.request.status is not RequestStatus.OPEN:
+        return refuse(RefusalCode.NO_OPEN_REQUEST, number=order.number)
+    return None
+
+
+def _ships_itself(order: Order, command: Command, at: datetime) -> Refusal | None:
+    allowed = Actor.SELLER if order.fulfilment is Fulfilment.SELLER else Actor.OPERATOR
+    if command.actor is not allowed:
+        return refuse(RefusalCode.NOT_ALLOWED, "S1", name="ship", actor=command.actor.value, actors=allowed.value)
+    return None
+
+
+def _confirm_window(order: Order, command: Command, at: datetime) -> Refusal | None:
+    if order.status is Status.UNSHIPPED and at >= order.confirm_by:
+        until = format_instant(order.confirm_by)
+        return refuse(RefusalCode.CONFIRM_WINDOW_CLOSED, number=order.number, confirm_by=until)
+    return None
+
+
+def _ship_quantities(order: Order, command: Command, at: datetime) -> Refusal | None:
+    for sku, asked in shipped_now(order, command).items():
+        line = order.line(sku)
+        left = line.unshipped if line else 0
+        if asked > left:
+            return refuse(RefusalCode.QUANTITY_EXCEEDED, number=order.number, left=left, sku=sku, asked=asked)
+    return None
+
+
+def _known_shipment(order: Order, command: Command, at: datetime) -> Refusal | None:
+    assert isinstance(command, commands.Deliver)  # noqa: S101 - narrows the type
+    underway = [each.shipment_id for each in order.shipments if each.delivered_at is None]
+    wanted = command.shipment_id
+    if not underway or (wanted is not None and wanted not in underway):
+        shown = ", ".join(underway) or "none"
+        return refuse(RefusalCode.UNKNOWN_SHIPMENT, number=order.number, shipment_id=wanted or "", shipments=shown)
+    return None
+
+
+def _extension(order: Order, command: Command, at: datetime) -> Refusal | None:
+    latest = order.placed_at + order.policy.edit_window + order.policy.edit_extension_limit
+    if extended_edit_until(order, command, at) > latest:
+        return refuse(RefusalCode.EXTENSION_TOO_LONG, number=order.number, latest=format_instant(latest))
+    return None
+
+
+def extended_edit_until(order: Order, command: Command, at: datetime) -> datetime:
+    """Return the new end of the edit window: `minutes` after its end, or after `at` if it has closed already (E6)."""
+    assert isinstance(command, commands.ExtendEdit)  # noqa: S101 - narrows the type
+    return max(order.edit_until, at) + timedelta(minutes=command.minutes)
+
+
+BEFORE_WINDOW: Mapping[str, tuple[Check, ...]] = {"edit": (_edit_fulfilment,), "ship": (_ships_itself, _confirm_window)}
+"""Checks whose refusal tells more than a closed window does."""
+
+CHECKS: Mapping[str, tuple[Check, ...]] = {
+    "edit": (_edit_contents,),
+    "cancel": (_cancel_reason,),
+    "request_cancellation": (_request_free,),
+    "accept_cancellation": (_request_open,),
+    "decline_cancellation": (_request_open,),
+    "ship": (_payment_settled, _ship_quantities),
+    "deliver": (_known_shipment,),
+    "extend_edit": (_extension,),
+    "pay_again": (_payment_settled, _payment_needed),
+}
+"""What a command must satisfy besides its row."""
+
+
+def first_refusal(checks: tuple[Check, ...], order: Order, command: Command, at: datetime) -> Refusal | None:
+    """Return the refusal of the first check that does not hold, None when all hold."""
+    for check in checks:
+        if (refusal := check(order, command, at)) is not None:
+            return refusal
+    return None
+
+
+def window_refusal(order: Order, when: When) -> Refusal:
+    """Return the refusal for a row whose window is closed."""
+    if when is When.EDIT_WINDOW_OPEN:
+        return refuse(RefusalCode.EDIT_WINDOW_CLOSED, number=order.number, edit_until=format_instant(order.edit_until))
+    return refuse(
+        RefusalCode.CANCEL_WINDOW_CLOSED,
+        number=order.number,
+        cancel_until=format_instant(order.cancel_until),
+        cancel_window=format_duration(order.cancel_until - order.placed_at),
+    )
+
+
+def _closed_refusal(order: Order) -> Refusal | None:
+    if order.rejected is not None:
+        return refuse(RefusalCode.ORDER_REFUSED, number=order.number)
+    if order.status is Status.CANCELLED and order.cancellation is not None:
+        return refuse(RefusalCode.ORDER_CANCELLED, number=order.number, closed_at=format_instant(order.cancellation.at))
+    if order.status is Status.COMPLETED and order.completed_at is not None:
+        return refuse(RefusalCode.ORDER_COMPLETED, number=order.number, closed_at=format_instant(order.completed_at))
+    return None
+
+
+def no_row_refusal(order: Order, name: str, actor: Actor) -> Refusal:
+    """Return why (state, command, actor) has no row: closed order, wrong actor or wrong state."""
+    if (closed := _closed_refusal(order)) is not None:
+        return closed
+    actors = actors_for(name)
+    if actor not in actors:
+        if name == "edit":
+            return refuse(RefusalCode.CONTENTS_FIXED, actor=actor.value)
+        allowed = ", ".join(each.value for each in actors)
+        return refuse(RefusalCode.NOT_ALLOWED, name=name, actor=actor.value, actors=allowed)
+    if order.status is Status.PENDING:
+        return refuse(RefusalCode.ORDER_PENDING, number=order.number)
+    if order.status is Status.UNSHIPPED:
+        return refuse(RefusalCode.NOT_SHIPPED, number=order.number)
+    if order.delivered_at is not None:
+        return refuse(
+            RefusalCode.ALREADY_DELIVERED, number=order.number, delivered_at=format_instant(order.delivered_at)
+        )
+    confirmed = format_instant(order.shipments[0].confirmed_at)
+    return refuse(RefusalCode.ALREADY_SHIPPED, number=order.number, confirmed_at=confirmed)

@@ -1,0 +1,292 @@
+"""The state of one order: frozen models that the workflow carries, queries return and the store keeps."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import Field
+
+from domain.base import Code, Email, Form, Instant, Line60, Line120, OrderNumber, Quantity, Value
+from domain.policy import PolicySnapshot
+from domain.refusals import Refusal
+
+
+class Actor(StrEnum):
+    """Who asks for a change: the buyer, the seller, the marketplace's operator, or the marketplace's own clock and partners."""
+
+    BUYER = "buyer"
+    SELLER = "seller"
+    OPERATOR = "operator"
+    SYSTEM = "system"
+
+
+class Status(StrEnum):
+    """The state of an order."""
+
+    PENDING = "pending"
+    UNSHIPPED = "unshipped"
+    PARTIALLY_SHIPPED = "partially_shipped"
+    SHIPPED = "shipped"
+    DELIVERED = "delivered"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+
+
+CLOSED = frozenset({Status.COMPLETED, Status.CANCELLED})
+"""The terminal states: no command changes such an order (C13)."""
+
+
+class Fulfilment(StrEnum):
+    """Who ships: the seller (MFN) or the marketplace (AFN)."""
+
+    SELLER = "seller"
+    MARKETPLACE = "marketplace"
+
+
+class Address(Form):
+    """Where the parcel goes; `country` is an ISO 3166 two-letter code."""
+
+    recipient: Line60
+    line1: Line120
+    line2: Line120 | None = None
+    city: Line60
+    region: Line60 | None = None
+    postal_code: Line60
+    country: str = Field(pattern=r"^[A-Z]{2}$")
+
+
+class Buyer(Form):
+    """Who buys; `language` is one of the notice languages (D1)."""
+
+    buyer_id: Code
+    name: Line60
+    email: Email
+    phone: Line60 | None = None
+    language: str = Field(pattern=r"^(ja|zh|en|it)$")
+
+
+class Line(Value):
+    """One item of an order: quantities in units, `unit_price_minor` in minor units of the order's currency."""
+
+    sku: Code
+    title: Line120
+    quantity: Quantity
+    unit_price_minor: int
+    shipped: int = 0
+
+    @property
+    def unshipped(self) -> int:
+        """Units that are ordered and not yet confirmed."""
+        return self.quantity - self.shipped
+
+
+class PaymentStatus(StrEnum):
+    """The state of an order's payment."""
+
+    AUTHORIZING = "authorizing"
+    AUTHORIZED = "authorized"
+    DECLINED = "declined"
+    CAPTURED = "captured"
+    VOIDED = "voided"
+
+
+class Payment(Value):
+    """The card payment of an order.
+
+    `reference` names the authorisation at the provider (`<order number>/<sequence>/authorize`); `authorized_minor` and
+    `captured_minor` are in minor units; `expires_at` is when the hold lapses.
+    """
+
+    status: PaymentStatus
+    card: Code
+    reference: str
+    amount_minor: int
+    authorized_minor: int = 0
+    captured_minor: int = 0
+    expires_at: Instant | None = None
+    decline_code: str | None = None
+    captured_at: Instant | None = None
+
+
+class RequestStatus(StrEnum):
+    """The state of a buyer's cancellation request."""
+
+    OPEN = "open"
+    ACCEPTED = "accepted"
+    DECLINED = "declined"
+
+
+class CancellationRequest(Value):
+    """A buyer's official request to cancel after the cancel window (C3, C4)."""
+
+    status: RequestStatus
+    reason: str
+    note: str | None = None
+    requested_at: Instant
+    answered_at: Instant | None = None
+
+
+class Cancellation(Value):
+    """The one cancellation of an order: by whom, why, when, and whether it counts in the seller's cancellation rate (C9)."""
+
+    actor: Actor
+    reason: str
+    at: Instant
+    counts_in_rate: bool
+    note: str | None = None
+
+
+class Shipment(Value):
+    """One confirmed parcel: `quantities` maps sku to units."""
+
+    shipment_id: str
+    carrier: str
+    tracking_number: str
+    quantities: Mapping[str, int]
+    confirmed_at: Instant
+    delivered_at: Instant | None = None
+
+
+class Flag(StrEnum):
+    """What an order shows to the people who must act on it."""
+
+    BUYER_REQUESTED_CANCELLATION = "buyer_requested_cancellation"
+    CONFIRM_SHIPMENT = "confirm_shipment"
+    LATE_SHIPMENT = "late_shipment"
+    OVERSOLD = "oversold"
+    PAYMENT_PROBLEM = "payment_problem"
+    VOID_FAILING = "void_failing"
+
+
+class EntryKind(StrEnum):
+    """What a line of an order's history tells of."""
+
+    COMMAND = "command"
+    DEADLINE = "deadline"
+    OUTCOME = "outcome"
+
+
+class HistoryEntry(Value):
+    """One line of an order's history: who, what, when, accepted or refused, why (D3).
+
+    `at` is the instant by which it was judged, `recorded_at` the order's clock when it was. `refusal` is None when accepted.
+    """
+
+    seq: int
+    kind: EntryKind
+    name: str
+    actor: Actor | None
+    at: Instant
+    recorded_at: Instant
+    accepted: bool
+    status: Status
+    detail: str = ""
+    command_id: str | None = None
+    refusal: Refusal | None = None
+
+
+class Answer(Value):
+    """What a command id was answered, so that the same id gets the same answer: `digest` is of the command's content."""
+
+    digest: str
+    refusal: Refusal | None = None
+
+
+class InProgress(Value):
+    """A command that waits for an outcome before it can be decided: its wire form and the effect it waits for."""
+
+    name: str
+    command: dict[str, object]
+    command_id: str
+    at: Instant
+    reference: str
+    granted: bool = False
+
+
+class Order(Value):
+    """The whole state of one order."""
+
+    number: OrderNumber
+    content: str
+    """SHA-256 of the placement's content, by which a second placement of the same number is compared (P3)."""
+    marketplace: Code
+    seller_id: Code
+    fulfilment: Fulfilment
+    buyer: Buyer
+    address: Address
+    currency: str
+    lines: tuple[Line, ...]
+    shipping_option: Code
+    shipping_fee_minor: int
+    policy: PolicySnapshot
+    placed_at: Instant
+    expected_ship_at: Instant
+    edit_until: Instant
+    status: Status = Status.PENDING
+    version: int = 1
+    sequence: int = 1
+    payment: Payment
+    verified_at: Instant | None = None
+    voids: tuple[str, ...] = ()
+    """References that are to be voided and are not yet known to be."""
+    request: CancellationRequest | None = None
+    cancellation: Cancellation | None = None
+    shipments: tuple[Shipment, ...] = ()
+    delivered_at: Instant | None = None
+    completed_at: Instant | None = None
+    flags: frozenset[Flag] = frozenset()
+    passed: frozenset[str] = frozenset()
+    """Deadlines that have been acted upon."""
+    rejected: Refusal | None = None
+    """Set when the placement itself was refused (no stock): there is no such order."""
+    in_progress: InProgress | None = None
+    history: tuple[HistoryEntry, ...] = ()
+    entries: int = 0
+    """History entries made so far, of which `history` holds the newest and every one not yet in the store."""
+    recorded_entries: int = 0
+    """The history is known to be in the store up to this entry."""
+    answers: Mapping[str, Answer] = Field(default_factory=dict)
+    command_counts: Mapping[str, int] = Field(default_factory=dict)
+
+    @property
+    def items_minor(self) -> int:
+        """Price of all lines, in minor units."""
+        return sum(line.quantity * line.unit_price_minor for line in self.lines)
+
+    @property
+    def total_minor(self) -> int:
+        """What the buyer is to pay: lines and shipping fee, in minor units."""
+        return self.items_minor + self.shipping_fee_minor
+
+    @property
+    def anything_confirmed(self) -> bool:
+        """Whether a shipment has been confirmed."""
+        return bool(self.shipments)
+
+    def line(self, sku: str) -> Line | None:
+        """Return the line of `sku`, or None."""
+        return next((line for line in self.lines if line.sku == sku), None)
+
+    @property
+    def cancel_until(self) -> datetime:
+        """Until when the buyer cancels alone: the cancel window, or the seller's longer one for orders it ships itself (C1, C2)."""
+        own = self.fulfilment is Fulfilment.SELLER
+        return self.placed_at + (self.policy.buyer_cancel_window if own else self.policy.cancel_window)
+
+    @property
+    def ship_by(self) -> datetime:
+        """The instant after which a shipment is late: the expected ship date, or the verification if that is later (S3)."""
+        return max(self.expected_ship_at, self.verified_at or self.expected_ship_at)
+
+    @property
+    def confirm_by(self) -> datetime:
+        """The instant at which the order is cancelled if nothing is confirmed (C8).
+
+        The confirm window starts at the expected ship date, or at the verification where that came later: a seller is
+        never blamed for days on which a Pending order could not be shipped (G2, G6).
+        """
+        return self.ship_by + self.policy.confirm_window
+
+    def with_(self, **changes: object) -> "Order":
+        """Return this order with some fields changed."""
+        return self.model_copy(update=changes)

@@ -1,0 +1,140 @@
+"""The money of an order before shipment: holds, their replacement and renewal, the charge.
+
+Policy: E7, S2, C9, P5.
+"""
+
+from datetime import datetime
+
+from domain.commands import Command, Edit, Ship
+from domain.effects import Authorize, Capture, Effect, Outcome, Reservation, Reserve, Result
+from domain.guards import edited_lines
+from domain.lifecycle import payment_target
+from domain.order import Flag, InProgress, Line, Order, Payment, PaymentStatus, Status
+from domain.placement import authorization_reference
+
+
+def needed(order: Order, command: Command, now: datetime) -> Effect | None:
+    """Return the effect without whose outcome the command cannot be decided, None when nothing is wanting."""
+    if isinstance(command, Edit) and order.in_progress is None:
+        return _needed_by_edit(order, command, now)
+    if isinstance(command, Ship) and order.status is Status.UNSHIPPED:
+        return _needed_by_ship(order, now)
+    return None
+
+
+def edited_fee(order: Order, command: Edit) -> int:
+    """Return the shipping fee after the edit, in minor units."""
+    if command.shipping_option is None:
+        return order.shipping_fee_minor
+    return order.policy.shipping_options[command.shipping_option]
+
+
+def _needed_by_edit(order: Order, command: Edit, now: datetime) -> Effect | None:
+    lines = edited_lines(order, command)
+    total = edited_fee(order, command) + sum(line.quantity * line.unit_price_minor for line in lines)
+    reservation = _both_quantities(order, lines) if lines != order.lines else None
+    if order.payment.status is PaymentStatus.AUTHORIZED and (reservation is not None or total != order.total_minor):
+        return _authorize(order, total, now, reservation)
+    if reservation is not None:
+        return Reserve(reference=f"{order.number}/{order.sequence + 1}/reserve", reservation=reservation)
+    return None
+
+
+def _both_quantities(order: Order, lines: tuple[Line, ...]) -> Reservation:
+    """Reserve for the order as it is and as it would be; the record of the decision releases what is not needed."""
+    quantities = {line.sku: line.quantity for line in order.lines}
+    for line in lines:
+        quantities[line.sku] = max(line.quantity, quantities[line.sku])
+    return Reservation(
+        order_number=order.number, seller_id=order.seller_id, version=order.version + 1, quantities=quantities
+    )
+
+
+def _needed_by_ship(order: Order, now: datetime) -> Effect | None:
+    payment = order.payment
+    if payment.status is PaymentStatus.CAPTURED:
+        return None
+    if payment.status is not PaymentStatus.AUTHORIZED or (payment.expires_at is not None and payment.expires_at <= now):
+        return _authorize(order, order.total_minor, now)
+    return Capture(
+        reference=payment.reference,
+        order_number=order.number,
+        amount_minor=order.total_minor,
+        currency=order.currency,
+        at=now,
+    )
+
+
+def _authorize(order: Order, amount: int, now: datetime, reservation: Reservation | None = None) -> Authorize:
+    return Authorize(
+        reference=authorization_reference(order.number, order.sequence + 1),
+        order_number=order.number,
+        amount_minor=amount,
+        currency=order.currency,
+        card=order.payment.card,
+        at=now,
+        reservation=reservation,
+    )
+
+
+def replaced_hold(order: Order, outcome: Outcome) -> Order:
+    """Put the hold of an edit in the place of the old one, which is to be voided (E7)."""
+    old = order.payment
+    payment = old.model_copy(
+        update={
+            "reference": outcome.reference,
+            "expires_at": outcome.expires_at,
+            "status": payment_target(old.status, Result.AUTHORIZED),
+        }
+    )
+    return order.with_(payment=payment, voids=(*order.voids, old.reference))
+
+
+def renewed(order: Order, outcome: Outcome, now: datetime) -> Order:
+    """Take in the outcome that a confirmation waited for: the hold renewed, lapsed or captured (S2)."""
+    old = order.payment
+    status = payment_target(old.status, outcome.result)
+    if outcome.result is Result.CAPTURED:
+        payment = old.model_copy(
+            update={"status": status, "captured_minor": order.total_minor, "captured_at": now, "expires_at": None}
+        )
+        return order.with_(payment=payment, flags=order.flags - {Flag.PAYMENT_PROBLEM})
+    if outcome.result in (Result.LAPSED, Result.VOIDED):
+        return order.with_(payment=old.model_copy(update={"status": status}), voids=_with(order, old.reference))
+    payment = old.model_copy(
+        update={
+            "status": status,
+            "reference": outcome.reference,
+            "amount_minor": order.total_minor,
+            "authorized_minor": order.total_minor,
+            "expires_at": outcome.expires_at,
+            "decline_code": None,
+        }
+    )
+    # What was held before has lapsed or failed; voiding it all the same costs nothing and leaves no doubt.
+    voids = _with(order, old.reference) if old.status is PaymentStatus.AUTHORIZED else order.voids
+    return order.with_(payment=payment, voids=voids)
+
+
+def charge_failed(order: Order, waiting: InProgress, outcome: Outcome) -> Order:
+    """Keep what a refused or unanswered hold or charge has left behind: nothing held that is not wanted."""
+    old = order.payment
+    if not waiting.reference.endswith("/capture"):
+        doubtful = outcome.result is Result.UNANSWERED and waiting.reference.endswith("/authorize")
+        changed = order.with_(voids=_with(order, waiting.reference)) if doubtful else order
+        if waiting.name == "ship" and outcome.result is Result.DECLINED:
+            return _problem(changed, old.model_copy(update={"status": PaymentStatus.DECLINED}), outcome)
+        return changed
+    status = payment_target(old.status, outcome.result)
+    voided = order.with_(voids=_with(order, old.reference))
+    return _problem(voided, old.model_copy(update={"status": status}), outcome)
+
+
+def _problem(order: Order, payment: Payment, outcome: Outcome) -> Order:
+    payment = payment.model_copy(update={"decline_code": outcome.decline_code})
+    flags = order.flags | {Flag.PAYMENT_PROBLEM} if outcome.result is Result.DECLINED else order.flags
+    return order.with_(payment=payment, flags=flags)
+
+
+def _with(order: Order, reference: str) -> tuple[str, ...]:
+    return order.voids if reference in order.voids else (*order.voids, reference)

@@ -1,0 +1,176 @@
+"""The marketplace's policy as data: windows, fees, sellers, loaded from `policy.toml` and snapshotted into each order.
+
+Policy: the window table, C2, P7, G5.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, Any, Self
+from zoneinfo import available_timezones
+
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+
+from domain.base import Code, Email, Form, Line60, Minor, Value, format_duration, parse_duration
+
+
+class PolicyError(ValueError):
+    """The policy cannot be used; the message names each key with its value and bound."""
+
+
+def _duration(value: object) -> object:
+    # ISO 8601 (`P7D`) is how a snapshot travels in JSON; people write `7d`.
+    return parse_duration(value) if isinstance(value, str) and not value.startswith("P") else value
+
+
+EditWindow = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(seconds=1), le=timedelta(days=1))]
+CancelWindow = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(seconds=1), le=timedelta(days=7))]
+LongWindow = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(seconds=1), le=timedelta(days=365))]
+
+
+class Windows(Value):
+    """The windows of an order, each a duration."""
+
+    edit_window: EditWindow = timedelta(minutes=5)
+    edit_extension_limit: EditWindow = timedelta(days=1)
+    cancel_window: CancelWindow = timedelta(minutes=30)
+    processing_window: LongWindow = timedelta(days=21)
+    confirm_window: LongWindow = timedelta(days=7)
+    delivery_window: LongWindow = timedelta(days=21)
+    return_window: LongWindow = timedelta(days=30)
+
+
+class SellerProfile(Value):
+    """A seller as the order's notices and rules need it."""
+
+    seller_id: Code
+    name: Line60
+    email: Email
+    language: Annotated[str, Field(pattern=r"^(ja|zh|en|it)$")]
+    notify_sold: bool = True
+
+
+class PolicySnapshot(Windows):
+    """The policy of one order, fixed at its placement: a changed policy moves no deadline of a running order."""
+
+    currency: str
+    timezone: str
+    handling_time: timedelta
+    auto_approval_window: timedelta | None = None
+    shipping_options: Mapping[str, int]
+    seller: SellerProfile
+
+    @property
+    def buyer_cancel_window(self) -> timedelta:
+        """How long the buyer cancels alone: the cancel window or the seller's longer auto-approval window (C1, C2)."""
+        return max(self.cancel_window, self.auto_approval_window or self.cancel_window)
+
+
+class MarketplacePolicy(Form):
+    """One `[marketplaces.CODE]` table: currency, time zone, shipping options with their fees, and its own windows."""
+
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+    timezone: str
+    shipping_options: Annotated[dict[Code, Minor], Field(min_length=1)]
+    windows: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _known_timezone(self) -> Self:
+        if self.timezone not in available_timezones():
+            raise ValueError(f"timezone {self.timezone!r} is unknown; use an IANA name such as Asia/Tokyo")
+        return self
+
+
+class SellerPolicy(Form):
+    """One `[sellers.ID]` table: who the seller is, its handling time and what it may override."""
+
+    name: Line60
+    email: Email
+    language: Annotated[str, Field(pattern=r"^(ja|zh|en|it)$")]
+    notify_sold: bool = True
+    handling_time: LongWindow = timedelta(days=2)
+    auto_approval_minutes: Annotated[int, Field(strict=True, ge=1, le=10080)] | None = None
+
+
+class Policy(Form):
+    """The whole policy file."""
+
+    windows: dict[str, Any] = Field(default_factory=dict)
+    marketplaces: Annotated[dict[Code, MarketplacePolicy], Field(min_length=1)]
+    sellers: dict[Code, SellerPolicy] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _windows_hold(self) -> Self:
+        for code, marketplace in self.marketplaces.items():
+            windows = self._windows_of(marketplace, f"marketplaces.{code}.windows")
+            for seller_id, seller in self.sellers.items():
+                minutes = seller.auto_approval_minutes
+                if minutes is not None and timedelta(minutes=minutes) <= windows.cancel_window:
+                    raise PolicyError(
+                        f"sellers.{seller_id}.auto_approval_minutes is {minutes}; it must be longer than the"
+                        f" cancel window of {code}, {format_duration(windows.cancel_window)} (C2)"
+                    )
+        return self
+
+    def _windows_of(self, marketplace: MarketplacePolicy, where: str) -> Windows:
+        chosen = {**self.windows, **marketplace.windows}
+        unknown = sorted(set(chosen) - set(Windows.model_fields))
+        if unknown:
+            raise PolicyError(
+                f"{where}: unknown window {', '.join(unknown)}; known are {', '.join(Windows.model_fields)}"
+            )
+        try:
+            windows = Windows.model_validate(chosen)
+        except ValidationError as error:
+            raise PolicyError(f"{where}: {describe_errors(error)}") from None
+        if windows.edit_window > windows.cancel_window:
+            raise PolicyError(
+                f"{where}: edit_window is {format_duration(windows.edit_window)}; it must not outlast"
+                f" cancel_window, {format_duration(windows.cancel_window)}"
+            )
+        return windows
+
+    def snapshot(self, marketplace: str, seller_id: str) -> PolicySnapshot:
+        """Fix the policy for an order of `seller_id` on `marketplace`.
+
+        Raises PolicyError when the policy knows no such marketplace or seller.
+        """
+        place, seller = self.marketplaces.get(marketplace), self.sellers.get(seller_id)
+        if place is None:
+            raise PolicyError(f"marketplace {marketplace!r} is unknown; use one of: {', '.join(self.marketplaces)}")
+        if seller is None:
+            raise PolicyError(f"seller {seller_id!r} is unknown; use one of: {', '.join(self.sellers)}")
+        minutes = seller.auto_approval_minutes
+        return PolicySnapshot(
+            **self._windows_of(place, f"marketplaces.{marketplace}.windows").model_dump(),
+            currency=place.currency,
+            timezone=place.timezone,
+            handling_time=seller.handling_time,
+            auto_approval_window=None if minutes is None else timedelta(minutes=minutes),
+            shipping_options=place.shipping_options,
+            seller=SellerProfile(
+                seller_id=seller_id, **seller.model_dump(include={"name", "email", "language", "notify_sold"})
+            ),
+        )
+
+
+def describe_errors(error: ValidationError) -> str:
+    """Say all errors of a validation at once, each with field, value and limit."""
+    told = []
+    for each in error.errors():
+        field = ".".join(str(part) for part in each["loc"]) or "input"
+        message = each["msg"].removeprefix("Value error, ")
+        value = each.get("input")
+        shown = "" if isinstance(value, dict | list) or each["type"] == "missing" else f" (got {str(value)[:60]!r})"
+        told.append(f"{field}: {message}{shown}")
+    return "; ".join(told)
+
+
+def load_policy(text: str) -> Policy:
+    """Read a policy from TOML text; raises PolicyError naming each key, value and bound that does not hold."""
+    try:
+        return Policy.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise PolicyError(f"the policy is not TOML: {error}") from None
+    except ValidationError as error:
+        raise PolicyError(describe_errors(error)) from None

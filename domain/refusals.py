@@ -1,0 +1,201 @@
+"""Every way in which the engine says no: code, fact, remedy, rule.
+
+A refusal is a value, never an exception. The table below is the only place where a refusal is worded; `docs/lifecycle.md`
+lists it.
+"""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from domain.base import Value
+
+
+class Refusal(Value):
+    """Why a command or placement was not carried out: `message` names fact, limit and remedy; `rule` its source."""
+
+    code: str
+    message: str
+    remedy: str
+    rule: str
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}; {self.remedy}. [{self.rule}]"
+
+
+class RefusalText(NamedTuple):
+    """The wording of one refusal: `fact` and `remedy` may name fields of the refused case."""
+
+    fact: str
+    remedy: str
+    rule: str
+
+
+class RefusalCode(StrEnum):
+    """The codes of all refusals; the type of the `ApplicationError` that a refused Update answers with."""
+
+    INVALID_COMMAND = "INVALID_COMMAND"
+    UNKNOWN_COMMAND = "UNKNOWN_COMMAND"
+    INVALID_PLACEMENT = "INVALID_PLACEMENT"
+    ORDER_NUMBER_TAKEN = "ORDER_NUMBER_TAKEN"
+    OUT_OF_STOCK = "OUT_OF_STOCK"
+    ORDER_REFUSED = "ORDER_REFUSED"
+    COMMAND_ID_REUSED = "COMMAND_ID_REUSED"
+    TOO_MANY_COMMANDS = "TOO_MANY_COMMANDS"
+    ENGINE_ERROR = "ENGINE_ERROR"
+    NOT_ALLOWED = "NOT_ALLOWED"
+    ORDER_PENDING = "ORDER_PENDING"
+    ORDER_CANCELLED = "ORDER_CANCELLED"
+    ORDER_COMPLETED = "ORDER_COMPLETED"
+    ALREADY_SHIPPED = "ALREADY_SHIPPED"
+    NOT_SHIPPED = "NOT_SHIPPED"
+    ALREADY_DELIVERED = "ALREADY_DELIVERED"
+    EDIT_WINDOW_CLOSED = "EDIT_WINDOW_CLOSED"
+    NOT_EDITABLE = "NOT_EDITABLE"
+    CONTENTS_FIXED = "CONTENTS_FIXED"
+    NEW_ITEM = "NEW_ITEM"
+    PRICE_FIXED = "PRICE_FIXED"
+    NOTHING_LEFT = "NOTHING_LEFT"
+    NOTHING_CHANGED = "NOTHING_CHANGED"
+    CART_LIMIT = "CART_LIMIT"
+    UNKNOWN_SHIPPING_OPTION = "UNKNOWN_SHIPPING_OPTION"
+    EXTENSION_TOO_LONG = "EXTENSION_TOO_LONG"
+    CANCEL_WINDOW_CLOSED = "CANCEL_WINDOW_CLOSED"
+    REQUEST_ALREADY_OPEN = "REQUEST_ALREADY_OPEN"
+    NO_OPEN_REQUEST = "NO_OPEN_REQUEST"
+    REASON_REQUIRED = "REASON_REQUIRED"
+    CONFIRM_WINDOW_CLOSED = "CONFIRM_WINDOW_CLOSED"
+    QUANTITY_EXCEEDED = "QUANTITY_EXCEEDED"
+    UNKNOWN_SHIPMENT = "UNKNOWN_SHIPMENT"
+    PAYMENT_DECLINED = "PAYMENT_DECLINED"
+    PAYMENT_UNANSWERED = "PAYMENT_UNANSWERED"
+    PAYMENT_IN_PROGRESS = "PAYMENT_IN_PROGRESS"
+    PAYMENT_NOT_NEEDED = "PAYMENT_NOT_NEEDED"
+
+
+_R = RefusalCode
+REFUSALS: dict[RefusalCode, RefusalText] = {
+    _R.INVALID_COMMAND: RefusalText(
+        "the command could not be read: {errors}", "correct the fields named and send it again", "D3"
+    ),
+    _R.UNKNOWN_COMMAND: RefusalText("order {number} knows no command {name!r}", "use one of: {commands}", "D4"),
+    _R.INVALID_PLACEMENT: RefusalText(
+        "the order cannot be placed: {errors}", "correct the fields named and place it again", "P1"
+    ),
+    _R.ORDER_NUMBER_TAKEN: RefusalText(
+        "order {number} exists already with other content", "place the order under a number of its own", "P3"
+    ),
+    _R.OUT_OF_STOCK: RefusalText(
+        "order {number} needs more than there is: {short}", "lower the quantities or choose another item", "P4"
+    ),
+    _R.ORDER_REFUSED: RefusalText("order {number} was refused at placement", "place a new order", "P4"),
+    _R.COMMAND_ID_REUSED: RefusalText(
+        "command id {command_id} was used on order {number} for another command",
+        "send a new command with an id of its own",
+        "D3",
+    ),
+    _R.TOO_MANY_COMMANDS: RefusalText(
+        "the {actor} has sent {most} commands to order {number}, and no more are taken",
+        "contact the marketplace's operator",
+        "D3",
+    ),
+    _R.ENGINE_ERROR: RefusalText(
+        "the engine failed on this command for order {number} ({error}); nothing was changed",
+        "tell the marketplace's operator; the order goes on",
+        "D3",
+    ),
+    _R.NOT_ALLOWED: RefusalText("{name} is not open to the {actor}", "it is open to: {actors}", "D4"),
+    _R.ORDER_PENDING: RefusalText(
+        "order {number} is pending: payment is not verified", "wait until the order is unshipped", "G2"
+    ),
+    _R.ORDER_CANCELLED: RefusalText(
+        "order {number} was cancelled at {closed_at}",
+        "place a new order, or contact the marketplace's customer service",
+        "C13",
+    ),
+    _R.ORDER_COMPLETED: RefusalText(
+        "order {number} was completed at {closed_at}", "contact the marketplace's customer service", "A9"
+    ),
+    _R.ALREADY_SHIPPED: RefusalText(
+        "a shipment of order {number} was confirmed at {confirmed_at}", "return the parcel once it has arrived", "C5"
+    ),
+    _R.NOT_SHIPPED: RefusalText("no shipment of order {number} is on its way", "confirm the shipment first", "S1"),
+    _R.ALREADY_DELIVERED: RefusalText(
+        "order {number} was delivered at {delivered_at}", "nothing more is to be done", "A9"
+    ),
+    _R.EDIT_WINDOW_CLOSED: RefusalText(
+        "order {number} could be edited until {edit_until}", "cancel it and place a new order", "E4"
+    ),
+    _R.NOT_EDITABLE: RefusalText(
+        "order {number} is fulfilled by the marketplace and cannot be edited", "cancel it and place a new order", "E5"
+    ),
+    _R.CONTENTS_FIXED: RefusalText(
+        "the {actor} cannot change the contents of an order",
+        "ask the buyer to edit in time, or to cancel and order anew",
+        "E3",
+    ),
+    _R.NEW_ITEM: RefusalText(
+        "order {number} has no item {sku}, and none can be added", "place another order for it", "E2"
+    ),
+    _R.PRICE_FIXED: RefusalText("the price of {sku} in order {number} is fixed", "place another order", "E2"),
+    _R.NOTHING_LEFT: RefusalText("the edit would leave no item in order {number}", "cancel the order instead", "E1"),
+    _R.NOTHING_CHANGED: RefusalText(
+        "the edit changes nothing in order {number}", "name a quantity, address or option that differs", "E1"
+    ),
+    _R.CART_LIMIT: RefusalText("{errors}", "lower the quantities, or place several orders", "P1"),
+    _R.UNKNOWN_SHIPPING_OPTION: RefusalText("{option!r} is no shipping option here", "use one of: {options}", "E1"),
+    _R.EXTENSION_TOO_LONG: RefusalText(
+        "the edit window of order {number} can be extended to {latest} at most", "extend it by less", "E6"
+    ),
+    _R.CANCEL_WINDOW_CLOSED: RefusalText(
+        "order {number} could be cancelled by the buyer until {cancel_until} ({cancel_window} after placement)",
+        "file a cancellation request instead",
+        "C3",
+    ),
+    _R.REQUEST_ALREADY_OPEN: RefusalText(
+        "a cancellation request for order {number} is open since {requested_at}", "wait for the seller's answer", "C3"
+    ),
+    _R.NO_OPEN_REQUEST: RefusalText(
+        "order {number} has no open cancellation request",
+        "cancel it with a reason of your own, or leave it as it is",
+        "C4",
+    ),
+    _R.REASON_REQUIRED: RefusalText("a seller's cancellation needs a reason code", "give one of: {reasons}", "C5"),
+    _R.CONFIRM_WINDOW_CLOSED: RefusalText(
+        "the shipment of order {number} could be confirmed until {confirm_by}",
+        "ask the buyer to place a new order",
+        "C8",
+    ),
+    _R.QUANTITY_EXCEEDED: RefusalText(
+        "order {number} has {left} unshipped of {sku}, not {asked}", "confirm no more than is left", "S1"
+    ),
+    _R.UNKNOWN_SHIPMENT: RefusalText(
+        "order {number} has no undelivered shipment {shipment_id}", "name one of: {shipments}", "A9"
+    ),
+    _R.PAYMENT_DECLINED: RefusalText(
+        "the payment of order {number} was declined ({decline_code}) and nothing was changed",
+        "the buyer can give another card",
+        "G3",
+    ),
+    _R.PAYMENT_UNANSWERED: RefusalText(
+        "the payment provider gave no answer in time for order {number}; nothing was changed, and whatever it did is undone",
+        "try again in a few minutes",
+        "S2",
+    ),
+    _R.PAYMENT_IN_PROGRESS: RefusalText(
+        "a payment of order {number} is being authorised", "wait until the provider has answered", "G3"
+    ),
+    _R.PAYMENT_NOT_NEEDED: RefusalText(
+        "the payment of order {number} is {payment}", "nothing more is to be paid", "G3"
+    ),
+}
+
+
+def refuse(code: RefusalCode, rule: str | None = None, **facts: object) -> Refusal:
+    """Word the refusal `code` with the facts of the case; `rule` replaces the table's rule where another one applies."""
+    text = REFUSALS[code]
+    return Refusal(
+        code=code.value,
+        message=text.fact.format(**facts),
+        remedy=text.remedy.format(**facts),
+        rule=rule or text.rule,
+    )

@@ -1,0 +1,295 @@
+"""The embedded stack: Temporal server with Web UI, payment provider, mail sink and worker, as real processes.
+
+Everything binds to 127.0.0.1 and keeps its data in one folder, so that a stack that is started again goes on where it
+stopped. `stack.json` in that folder tells where a running stack is to be found.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import sysconfig
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+import httpx
+from pydantic import BaseModel, ConfigDict, ValidationError
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+HOST = "127.0.0.1"
+ROOT = Path(__file__).parent.parent
+START_WITHIN = 60.0
+STOP_WITHIN = 20.0
+SERVER_OPTIONS = (
+    "--sqlite-pragma=journal_mode=WAL",
+    "--sqlite-pragma=synchronous=NORMAL",
+    "--dynamic-config-value=frontend.WorkflowTimeSkippingEnabled=true",
+    '--dynamic-config-value=history.timerProcessorMaxTimeShift="1ms"',
+    '--dynamic-config-value=history.workflowIdReuseMinimalInterval="0s"',
+    "--log-level=error",
+)
+
+
+class StackError(RuntimeError):
+    """The stack cannot start or has lost a part; the message says which and where its log is."""
+
+
+class Addresses(BaseModel):
+    """Where the parts of a running stack are; `pid` is the process that runs it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    pid: int
+    temporal: str
+    ui: str | None
+    provider: str
+    smtp_port: int
+    mail: str
+    database_url: str
+
+    def environment(self) -> dict[str, str]:
+        """Return the settings that bring a worker or a starter to this stack."""
+        return {
+            "TEMPORAL_ADDRESS": self.temporal,
+            "TEMPORAL_NAMESPACE": "default",
+            "PAYMENT_PROVIDER_URL": self.provider,
+            "SMTP_HOST": HOST,
+            "SMTP_PORT": str(self.smtp_port),
+            "DATABASE_URL": self.database_url,
+        }
+
+
+def temporal_binary() -> str:
+    """Return the path of the Temporal server of this Python environment; raises StackError when it is not installed."""
+    path = Path(sysconfig.get_path("scripts")) / "temporal"
+    if not path.exists():
+        raise StackError(f"the Temporal server is missing ({path}); install the locked requirements")
+    return str(path)
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that is free at this moment."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def running_stack(directory: Path) -> Addresses | None:
+    """Return the addresses of the stack that runs on `directory`, None when there is none."""
+    try:
+        addresses = Addresses.model_validate_json((directory / "stack.json").read_text())
+        os.kill(addresses.pid, 0)
+    except (OSError, ValidationError):
+        return None
+    return addresses
+
+
+class Stack:
+    """The processes of one embedded stack; ports of 0 are chosen free.
+
+    Raises StackError when a stack runs on the folder already, or when a part does not become healthy within a minute.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        temporal_port: int = 0,
+        ui_port: int | None = 0,
+        provider_port: int = 0,
+        smtp_port: int = 0,
+        mail_port: int = 0,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.directory = directory.resolve()
+        self._temporal_port = temporal_port or free_port()
+        self._ui_port = None if ui_port is None else (ui_port or free_port())
+        self._provider_port, self._smtp_port, self._mail_port = provider_port, smtp_port, mail_port
+        self._environment = {**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})}
+        self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self.addresses: Addresses | None = None
+
+    async def start(self, *, with_worker: bool = True) -> Addresses:
+        """Start every part and return where they are, once all are healthy."""
+        if running_stack(self.directory) is not None:
+            raise StackError(f"a stack runs on {self.directory} already; stop it, or use it as it is")
+        (self.directory / "logs").mkdir(parents=True, exist_ok=True)
+        try:
+            return await self._start(with_worker)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self, with_worker: bool) -> Addresses:
+        for stale in ("provider.port", "mail.port"):
+            (self.directory / stale).unlink(missing_ok=True)
+        await asyncio.gather(self._start_server(), self._start_provider(), self._start_mail())
+        provider, mail = await asyncio.gather(
+            self._port_file("provider", "provider.port"), self._port_file("mail sink", "mail.port")
+        )
+        ports = json.loads(mail)
+        self.addresses = Addresses(
+            pid=os.getpid(),
+            temporal=f"{HOST}:{self._temporal_port}",
+            ui=f"http://{HOST}:{self._ui_port}" if self._ui_port else None,
+            provider=f"http://{HOST}:{int(provider)}",
+            smtp_port=ports["smtp"],
+            mail=f"http://{HOST}:{ports['http']}",
+            database_url=self._environment.get("DATABASE_URL") or f"sqlite:///{self.directory / 'orders.db'}",
+        )
+        await self._until("provider", lambda: _answers(f"{self._found.provider}/health"))
+        await self._until("mail sink", lambda: _answers(f"{self._found.mail}/health"))
+        await self._until("server", self._server_answers)
+        if self._found.ui is not None:
+            await self._until("server", lambda: _answers(f"{self._found.ui}/"))
+        if with_worker:
+            await self.start_worker()
+        (self.directory / "stack.json").write_text(self._found.model_dump_json(indent=2))
+        return self._found
+
+    @property
+    def _found(self) -> Addresses:
+        if self.addresses is None:
+            raise StackError("the stack has not been started; call start() first")
+        return self.addresses
+
+    async def start_worker(self, name: str = "worker") -> None:
+        """Start one more worker under `name` and wait until it polls."""
+        environment = {**self._environment, **self._found.environment()}
+        await self._spawn(name, sys.executable, str(ROOT / "worker.py"), environment=environment)
+        await self._until(name, self._worker_polls)
+
+    async def stop(self) -> None:
+        """Stop every part, workers first, each by its process id; what does not stop in time is killed."""
+        (self.directory / "stack.json").unlink(missing_ok=True)
+        workers = [name for name in self._processes if name.startswith("worker")]
+        for group in (workers, ["provider", "mail sink"], ["server"]):
+            await asyncio.gather(*(self.stop_part(name) for name in group))
+
+    async def stop_part(self, name: str, how: signal.Signals = signal.SIGTERM) -> None:
+        """Stop one part; unknown and ended parts are left alone."""
+        process = self._processes.pop(name, None)
+        if process is None or process.returncode is not None:
+            return
+        process.send_signal(how)
+        try:
+            await asyncio.wait_for(process.wait(), STOP_WITHIN)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+    async def wait(self) -> None:
+        """Return never; raise StackError when a part ends by itself."""
+        names = {asyncio.create_task(process.wait()): name for name, process in self._processes.items()}
+        done, waiting = await asyncio.wait(names, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
+        raise StackError(f"{names[done.pop()]} has ended by itself; its log is in {self.directory / 'logs'}")
+
+    async def _start_server(self) -> None:
+        ui = ("--headless",) if self._ui_port is None else (f"--ui-port={self._ui_port}",)
+        database = self.directory / "temporal.db"
+        await self._spawn(
+            "server",
+            temporal_binary(),
+            *("server", "start-dev", f"--ip={HOST}", f"--port={self._temporal_port}", f"--db-filename={database}"),
+            *ui,
+            *SERVER_OPTIONS,
+        )
+
+    async def _start_provider(self) -> None:
+        await self._spawn_module(
+            "provider",
+            "sandbox.provider",
+            f"--port={self._provider_port}",
+            f"--database={self.directory / 'provider.db'}",
+        )
+
+    async def _start_mail(self) -> None:
+        await self._spawn_module(
+            "mail sink",
+            "sandbox.mail",
+            f"--smtp-port={self._smtp_port}",
+            f"--http-port={self._mail_port}",
+            f"--directory={self.directory / 'mails'}",
+            port_file="mail.port",
+        )
+
+    async def _spawn_module(self, name: str, module: str, *options: str, port_file: str = "provider.port") -> None:
+        where = f"--port-file={self.directory / port_file}"
+        await self._spawn(name, sys.executable, "-m", module, f"--host={HOST}", where, *options)
+
+    async def _spawn(self, name: str, *command: str, environment: Mapping[str, str] | None = None) -> None:
+        log = self.directory / "logs" / f"{name.replace(' ', '-')}.log"
+        with log.open("ab") as output:
+            # A session of its own: Ctrl-C reaches only this process, which then stops the parts in their order.
+            self._processes[name] = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=ROOT,
+                env=dict(environment or self._environment),
+                start_new_session=True,
+            )
+
+    async def _port_file(self, name: str, file: str) -> str:
+        path = self.directory / file
+
+        async def there() -> bool:
+            return path.exists() and bool(path.read_text().strip())
+
+        await self._until(name, there)
+        return path.read_text()
+
+    async def _until(self, name: str, healthy: Callable[[], Awaitable[bool]]) -> None:
+        """Wait until a part is healthy; raises StackError with the end of its log when it has ended or takes too long."""
+        try:
+            async with asyncio.timeout(START_WITHIN):
+                while not await healthy():
+                    process = self._processes.get(name)
+                    if process is None or process.returncode is not None:
+                        raise StackError(f"{name} did not start: {self._log_end(name)}")
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise StackError(f"{name} is not healthy after {START_WITHIN:.0f} s: {self._log_end(name)}") from None
+
+    def _log_end(self, name: str) -> str:
+        log = self.directory / "logs" / f"{name.replace(' ', '-')}.log"
+        lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+        return f"{' | '.join(lines[-3:])} (log: {log})"
+
+    async def _server_answers(self) -> bool:
+        try:
+            client = await Client.connect(self._found.temporal)
+            return bool(await client.count_workflows("WorkflowType = 'order'") is not None)
+        except (RPCError, RuntimeError):
+            return False
+
+    async def _worker_polls(self) -> bool:
+        with contextlib.suppress(RPCError, RuntimeError):
+            client = await Client.connect(self._found.temporal)
+            queue = self._environment.get("TASK_QUEUE", "orders")
+            request = DescribeTaskQueueRequest(
+                namespace=client.namespace,
+                task_queue=TaskQueue(name=queue),
+                task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+            )
+            answer = await client.workflow_service.describe_task_queue(request)
+            return len(answer.pollers) > 0
+        return False
+
+
+async def _answers(url: str) -> bool:
+    try:
+        async with httpx.AsyncClient(timeout=2.0) as client:
+            return (await client.get(url)).status_code == 200
+    except httpx.HTTPError:
+        return False

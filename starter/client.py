@@ -1,0 +1,338 @@
+"""The typed client of the order engine: place orders, send commands, ask for what is.
+
+An acknowledged command is durable: it is sent as an Update and, where no worker takes that up within a few seconds, sent
+again under the same id as a Signal, which the server keeps. `requested_at` is stamped with the order's own clock.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from temporalio.client import (
+    Client,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowHandle,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateHandle,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+    WorkflowUpdateStage,
+)
+from temporalio.common import (
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from domain.base import format_instant
+from domain.commands import MAX_COMMAND_BYTES, UnreadableCommandError, parse_command
+from domain.money import format_money
+from domain.order import Actor, HistoryEntry, Status
+from domain.placement import Placement, PlacementError, PlaceOrder, check_against_policy
+from domain.policy import Policy, PolicyError
+from domain.refusals import Refusal, RefusalCode, refuse
+from domain.views import OrderView
+from workflows.display import FLAGS, NEXT_DEADLINE, SELLER, STATUS
+from workflows.inputs import OrderInput
+
+TAKEN_UP_WITHIN = timedelta(seconds=4)
+ANSWERED_WITHIN = timedelta(seconds=60)
+_NO_ANSWER = (RPCStatusCode.CANCELLED, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.RESOURCE_EXHAUSTED)
+
+
+class InputError(ValueError):
+    """The input is not of the form it must have; the message names each field, value and limit."""
+
+
+class RefusedError(Exception):
+    """The engine refused; `refusal` has fact, limit, remedy and rule."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(str(refusal))
+        self.refusal = refusal
+
+
+class UnreachableError(ConnectionError):
+    """Temporal, or a worker that must answer, is not to be reached."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A placed order: `attached` says that the same order existed already (P3)."""
+
+    number: str
+    handle: WorkflowHandle[Any, Any]
+    attached: bool
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The answer to a command: the order as its actor sees it, or None where it is received and not yet carried out."""
+
+    command_id: str
+    order: OrderView | None
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One order of a listing; `deadline` is when its state changes by itself, UTC."""
+
+    number: str
+    status: str
+    seller_id: str
+    deadline: datetime | None
+    flags: tuple[str, ...]
+    placed_at: datetime
+
+
+class OrderClient:
+    """Orders on one Temporal namespace."""
+
+    def __init__(self, client: Client, task_queue: str, policy: Policy) -> None:
+        self.temporal = client
+        self._task_queue = task_queue
+        self._policy = policy
+
+    def handle(self, number: str) -> WorkflowHandle[Any, Any]:
+        """Return the workflow handle of an order."""
+        return self.temporal.get_workflow_handle(f"order-{number}")
+
+    async def place(self, placement: Placement) -> Placed:
+        """Start the order; the same number with the same content attaches, with other content is refused (P3).
+
+        Raises InputError where the policy forbids it, RefusedError for a taken number, UnreachableError.
+        """
+        number, content = placement.order_number, placement.content()
+        try:
+            policy = self._policy.snapshot(placement.marketplace, placement.seller_id)
+            check_against_policy(placement, policy)
+        except (PolicyError, PlacementError) as error:
+            raise InputError(str(error)) from None
+        units = sum(line.quantity for line in placement.lines)
+        fee = policy.shipping_options[placement.shipping_option]
+        total = fee + sum(line.quantity * line.unit_price.amount_minor for line in placement.lines)
+        try:
+            handle = await self.temporal.start_workflow(
+                "order",
+                OrderInput(place=PlaceOrder(placement=placement, policy=policy)),
+                id=f"order-{number}",
+                task_queue=self._task_queue,
+                id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+                memo={"content": content},
+                static_summary=f"{units} units, {format_money(total, policy.currency)}, seller {placement.seller_id}",
+                search_attributes=_first_attributes(placement, datetime.now(UTC) + policy.processing_window),
+            )
+        except WorkflowAlreadyStartedError:
+            return await self._attach(number, content)
+        except RPCError as error:
+            raise _unreachable(error) from error
+        return Placed(number, handle, attached=False)
+
+    async def _attach(self, number: str, content: str) -> Placed:
+        found = await self.describe(number)
+        if await found.memo_value("content", default=None) != content:
+            raise RefusedError(refuse(RefusalCode.ORDER_NUMBER_TAKEN, number=number))
+        return Placed(number, self.handle(number), attached=True)
+
+    async def settled(self, number: str, within: timedelta = timedelta(seconds=5)) -> WorkflowExecutionDescription:
+        """Wait until the placement is decided or `within` is over; raises RefusedError where the order was refused."""
+        end = asyncio.get_running_loop().time() + within.total_seconds()
+        while True:
+            found = await self.describe(number)
+            if found.status is WorkflowExecutionStatus.FAILED:
+                raise await self._failure(number)
+            attributes = found.typed_search_attributes
+            undecided = attributes.get(STATUS) == Status.PENDING and not attributes.get(FLAGS)
+            if not undecided or asyncio.get_running_loop().time() > end:
+                return found
+            await asyncio.sleep(0.05)
+
+    async def _failure(self, number: str) -> Exception:
+        try:
+            await self.handle(number).result()
+        except Exception as error:
+            refusal = _refusal_of(error)
+            return RefusedError(refusal) if refusal else error
+        return UnreachableError(f"order {number} did not fail")
+
+    async def command(
+        self,
+        number: str,
+        name: str,
+        fields: Mapping[str, Any],
+        *,
+        actor: Actor,
+        command_id: str | None = None,
+        requested_at: datetime | None = None,
+    ) -> Reply:
+        """Send a command and return its answer.
+
+        Raises InputError with all errors at once, RefusedError, UnreachableError. A command of which nobody says
+        whether it was carried out is answered with an order of None: it is received and will be.
+        """
+        command_id = command_id or uuid4().hex
+        requested_at = requested_at or await self.clock(number)
+        payload = {"actor": actor.value, "id": command_id, "requested_at": requested_at.isoformat(), **fields}
+        try:
+            parse_command(name, payload)
+        except UnreadableCommandError as error:
+            raise InputError(str(error)) from None
+        if (size := len(json.dumps(payload).encode())) > MAX_COMMAND_BYTES:
+            raise InputError(f"command: {size} bytes; at most {MAX_COMMAND_BYTES}")
+        handle = self.handle(number)
+        try:
+            taken_up = await self._update(handle, name, payload, command_id)
+            if taken_up is None:
+                await handle.signal(name, payload)
+                return Reply(command_id, None)
+            return Reply(command_id, await _answer(taken_up))
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                raise RefusedError(await self._closed(number)) from error
+            raise _unreachable(error) from error
+
+    async def _update(
+        self, handle: WorkflowHandle[Any, Any], name: str, payload: Mapping[str, Any], command_id: str
+    ) -> WorkflowUpdateHandle[OrderView] | None:
+        """Send the Update; None where no worker takes it up in time, in which case the server may forget it."""
+        try:
+            return await handle.start_update(
+                name,
+                payload,
+                id=command_id,
+                wait_for_stage=WorkflowUpdateStage.ACCEPTED,
+                result_type=OrderView,
+                rpc_timeout=TAKEN_UP_WITHIN,
+            )
+        except WorkflowUpdateRPCTimeoutOrCancelledError:
+            return None
+        except RPCError as error:
+            if error.status in _NO_ANSWER:
+                return None
+            raise
+
+    async def _closed(self, number: str) -> Refusal:
+        """Say why a closed order takes no command (C13)."""
+        found = await self.describe(number)
+        closed_at = format_instant(found.close_time or datetime.now(UTC))
+        if found.status is WorkflowExecutionStatus.FAILED:
+            return refuse(RefusalCode.ORDER_REFUSED, number=number)
+        completed = found.typed_search_attributes.get(STATUS) == Status.COMPLETED
+        code = RefusalCode.ORDER_COMPLETED if completed else RefusalCode.ORDER_CANCELLED
+        return refuse(code, number=number, closed_at=closed_at)
+
+    async def describe(self, number: str) -> WorkflowExecutionDescription:
+        """Return Temporal's description of the order; raises InputError when there is none of that number."""
+        try:
+            return await self.handle(number).describe()
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                raise InputError(
+                    f"order_number: there is no order {number}; `starter list` shows those there are"
+                ) from error
+            raise _unreachable(error) from error
+
+    async def clock(self, number: str) -> datetime:
+        """Return the order's own clock, UTC: ahead of ours where the order has travelled."""
+        found = await self.describe(number)
+        extended = found.raw_description.workflow_extended_info
+        if extended.HasField("time_skipping_info"):
+            return extended.time_skipping_info.current_time.ToDatetime(tzinfo=UTC)
+        return datetime.now(UTC)
+
+    async def order(self, number: str, viewer: Actor = Actor.OPERATOR) -> OrderView:
+        """Return the order as `viewer` may see it; raises UnreachableError when no worker answers."""
+        await self.describe(number)
+        try:
+            view: OrderView = await self.handle(number).query(
+                "order", viewer, result_type=OrderView, rpc_timeout=timedelta(seconds=10)
+            )
+        except RPCError as error:
+            raise _unreachable(error) from error
+        return view
+
+    async def history(self, number: str) -> list[HistoryEntry]:
+        """Return the order's history, the oldest entry first (D3)."""
+        try:
+            entries: list[HistoryEntry] = await self.handle(number).query(
+                "history", result_type=list[HistoryEntry], rpc_timeout=timedelta(seconds=10)
+            )
+        except RPCError as error:
+            raise _unreachable(error) from error
+        return entries
+
+    async def orders(
+        self,
+        status: Status | None = None,
+        seller_id: str | None = None,
+        deadline_before: datetime | None = None,
+        limit: int = 50,
+    ) -> AsyncIterator[Listed]:
+        """Yield orders by state, seller or next deadline, the newest first, `limit` at most."""
+        clauses = ["WorkflowType = 'order'", "ExecutionStatus != 'Failed'"]
+        if status is not None:
+            clauses.append(f"OrderStatus = '{status.value}'")
+        if seller_id is not None:
+            clauses.append(f"OrderSeller = '{seller_id.replace(chr(39), '')}'")
+        if deadline_before is not None:
+            clauses.append(f"OrderNextDeadline < '{deadline_before.isoformat()}'")
+        try:
+            async for each in self.temporal.list_workflows(" AND ".join(clauses), limit=limit):
+                found = each.typed_search_attributes
+                yield Listed(
+                    number=each.id.removeprefix("order-"),
+                    status=found.get(STATUS) or "unknown",
+                    seller_id=found.get(SELLER) or "",
+                    deadline=found.get(NEXT_DEADLINE),
+                    flags=tuple(found.get(FLAGS) or ()),
+                    placed_at=each.start_time,
+                )
+        except RPCError as error:
+            raise _unreachable(error) from error
+
+
+def _first_attributes(placement: Placement, deadline: datetime) -> TypedSearchAttributes:
+    return TypedSearchAttributes(
+        [
+            SearchAttributePair(STATUS, Status.PENDING.value),
+            SearchAttributePair(SELLER, placement.seller_id),
+            SearchAttributePair(NEXT_DEADLINE, deadline),
+        ]
+    )
+
+
+async def _answer(update: WorkflowUpdateHandle[OrderView]) -> OrderView | None:
+    try:
+        return await update.result(rpc_timeout=ANSWERED_WITHIN)
+    except WorkflowUpdateRPCTimeoutOrCancelledError:
+        return None
+    except WorkflowUpdateFailedError as error:
+        refusal = _refusal_of(error)
+        if refusal is None:
+            raise
+        raise RefusedError(refusal) from error
+
+
+def _refusal_of(error: BaseException) -> Refusal | None:
+    cause = error.__cause__
+    if isinstance(cause, ApplicationError) and cause.details:
+        return Refusal.model_validate(cause.details[0])
+    return None
+
+
+def _unreachable(error: RPCError) -> Exception:
+    if error.status is RPCStatusCode.NOT_FOUND:
+        return InputError(f"order: {error.message}")
+    if error.status in _NO_ANSWER:
+        return UnreachableError(
+            "no worker answers; start one with `python worker.py`, or the stack with `starter stack`"
+        )
+    return UnreachableError(f"Temporal does not answer ({error.message}); check TEMPORAL_ADDRESS and that it runs")

@@ -1,0 +1,1 @@
+"""The read model of the orders, and the stock that follows them."""

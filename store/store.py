@@ -1,0 +1,210 @@
+"""The store: records of the orders, written in the background, and the stock that follows them.
+
+Synchronous; call it from as many threads and processes as you like. Every method is one transaction.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy.exc import SQLAlchemyError
+from sqlmodel import Session, col, select
+
+from domain.effects import NoticeKind, Reservation
+from domain.order import Actor, HistoryEntry, Status
+from domain.views import OrderView
+from store import records, stock
+from store.database import Database
+from store.records import Cursor
+from store.stock import Shortage, StockRow
+from store.tables import NoticeTable, OrderTable
+
+__all__ = ["Cursor", "NoticeRow", "NumberTaken", "Shortage", "StockRow", "Store"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class NumberTaken:
+    """The order's number belongs to an order of other content (P3)."""
+
+    order_number: str
+
+
+@dataclass(frozen=True)
+class NoticeRow:
+    """One mail of an order: `status` is `sent` or `refused`, `error` says why it was refused."""
+
+    key: str
+    order_number: str
+    kind: NoticeKind
+    recipient: Actor
+    language: str
+    status: str
+    error: str | None
+    sent_at: datetime
+
+
+class Store:
+    """The database at `url`: `sqlite:///FILE` or `postgresql://USER@HOST/NAME`.
+
+    Raises ValueError for any other. Call `migrate()` before the first use.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._database = Database(url)
+
+    def migrate(self) -> None:
+        """Bring the tables to the newest revision; safe when several workers start at once."""
+        self._database.migrate()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._database.close()
+
+    def healthy(self) -> bool:
+        """Return whether the database answers and has its tables."""
+        try:
+            self._database.read(lambda session: session.exec(select(OrderTable.number).limit(1)).first())
+        except SQLAlchemyError:
+            return False
+        return True
+
+    def reserve(self, reservation: Reservation, record: OrderView | None = None) -> Shortage | NumberTaken | None:
+        """Make the order hold exactly the units of `reservation`, and write `record` with it; all or nothing.
+
+        Returns None when the order holds them; also, changing nothing, when the same or a newer version is known.
+        Returns NumberTaken when the number belongs to an order of other content or to one that is over. Policy: P3, P4.
+        """
+        now = datetime.now(UTC)
+
+        def work(session: Session) -> Shortage | NumberTaken | None:
+            if stock.is_over(session, reservation) or (record is not None and records.is_taken(session, record)):
+                return NumberTaken(reservation.order_number)
+            short = stock.reserve(session, reservation, record.placed_at if record else now)
+            if short is None and record is not None:
+                records.write_snapshot(session, record, now)
+            return short
+
+        return self._database.write(reservation.order_number, work)
+
+    def record(self, record: OrderView, entries: Sequence[HistoryEntry] = ()) -> None:
+        """Write a snapshot with its history and bring the stock in line with it.
+
+        An older or repeated one changes nothing. One that needs more than is reserved is believed without asking for
+        stock: the order exists.
+        A number that belongs to an order of other content is left alone. Policy: C9, C10, D3.
+        """
+
+        def work(session: Session) -> None:
+            if records.is_taken(session, record):
+                _log.warning("order %s: a record of other content was not written", record.number)
+                return
+            if records.write_snapshot(session, record, datetime.now(UTC)):
+                stock.follow(session, record)
+            records.write_history(session, record.number, entries)
+
+        self._database.write(record.number, work)
+
+    def set_on_hand(self, seller_id: str, sku: str, units: int) -> list[str]:
+        """Set a seller's units of an item; return the orders that can no longer be filled, the newest first.
+
+        These are the newest orders without which all others can be filled. Raises ValueError for negative units.
+        Policy: P4.
+        """
+        if units < 0:
+            raise ValueError(f"{units} units of {sku!r} cannot be on hand; give 0 or more")
+        return self._database.write(None, lambda session: stock.set_on_hand(session, seller_id, sku, units))
+
+    def stock(self, seller_id: str | None = None) -> list[StockRow]:
+        """Return the stock of one seller or of all, by seller and sku."""
+        return self._database.read(lambda session: stock.rows(session, seller_id))
+
+    def notice_known(self, key: str) -> bool:
+        """Return whether it is known what became of the notice `key`."""
+        return self._database.read(lambda session: session.get(NoticeTable, key) is not None)
+
+    def save_notice(
+        self,
+        key: str,
+        order_number: str,
+        kind: NoticeKind,
+        recipient: Actor,
+        language: str,
+        status: str,
+        error: str | None,
+        at: datetime,
+    ) -> None:
+        """Keep what became of a notice, `sent` or `refused`; a second word on the same `key` changes nothing."""
+        row = NoticeTable(
+            key=key,
+            order_number=order_number,
+            kind=kind.value,
+            recipient=recipient.value,
+            language=language,
+            status=status,
+            error=None if error is None else error.replace("\x00", "\ufffd"),
+            sent_at=at,
+        )
+
+        def work(session: Session) -> None:
+            if session.get(NoticeTable, key) is None:
+                session.add(NoticeTable(**row.model_dump()))
+
+        self._database.write(order_number, work)
+
+    def notices(self, number: str) -> list[NoticeRow]:
+        """Return the notices of one order, the oldest first."""
+        query = (
+            select(NoticeTable)
+            .where(NoticeTable.order_number == number)
+            .order_by(col(NoticeTable.sent_at), col(NoticeTable.key))
+        )
+
+        def work(session: Session) -> list[NoticeRow]:
+            found = []
+            for row in session.exec(query):
+                fields = row.model_dump() | {"kind": NoticeKind(row.kind), "recipient": Actor(row.recipient)}
+                found.append(NoticeRow(**fields))
+            return found
+
+        return self._database.read(work)
+
+    def order(self, number: str) -> OrderView | None:
+        """Return the newest snapshot of one order, or None."""
+        return self._database.read(lambda session: records.find(session, number))
+
+    def history(self, number: str) -> list[HistoryEntry]:
+        """Return an order's history, the oldest entry first."""
+        return self._database.read(lambda session: records.history(session, number))
+
+    def orders(
+        self,
+        *,
+        status: Status | None = None,
+        seller_id: str | None = None,
+        buyer_email: str | None = None,
+        deadline_before: datetime | None = None,
+        limit: int = 100,
+        after: Cursor | None = None,
+    ) -> list[OrderView]:
+        """Return the orders that meet every given condition, the newest first, at most `limit`.
+
+        `after` is `(placed_at, number)` of the last order of the page before. Policy: V1, V2.
+        """
+        return self._database.read(
+            lambda session: records.page(
+                session,
+                status=status,
+                seller_id=seller_id,
+                buyer_email=buyer_email,
+                deadline_before=deadline_before,
+                limit=limit,
+                after=after,
+            )
+        )
+
+    def counts_by_status(self, seller_id: str | None = None) -> dict[Status, int]:
+        """Return how many orders are in each status, of one seller or of all, also where there are none."""
+        return self._database.read(lambda session: records.counts_by_status(session, seller_id))

@@ -1,0 +1,634 @@
+"""The payment provider as a real process, and the engine's client for it."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from activities.provider import HttpPaymentProvider, PaymentProvider, ProviderContractError, ProviderUnavailable
+from domain.effects import Authorize, Capture, Result, Void
+from sandbox.provider_store import Clock, Ledger, Payment
+
+NOW = datetime(2031, 3, 1, 12, 0, tzinfo=UTC)
+HOLD_PERIOD = timedelta(days=7)
+
+
+class Process(NamedTuple):
+    """A running provider: its process and its address."""
+
+    popen: subprocess.Popen[str]
+    url: str
+
+
+@contextmanager
+def run_provider(folder: Path, *options: str) -> Iterator[Process]:
+    """Run a provider over the database in `folder` until the block ends."""
+    port_file = folder / "port"
+    port_file.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "sandbox.provider", "--database", str(folder / "provider.db")]
+    command += ["--port-file", str(port_file), *options]
+    popen = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1])
+    try:
+        deadline = time.monotonic() + 30
+        while not port_file.exists():
+            assert popen.poll() is None, "the provider ended before it listened"
+            assert time.monotonic() < deadline, "the provider did not listen within 30 s"
+            time.sleep(0.01)
+        yield Process(popen, f"http://127.0.0.1:{port_file.read_text()}")
+    finally:
+        if popen.poll() is None:
+            popen.kill()
+        popen.wait(10)
+        if popen.stdout is not None:
+            popen.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give the address of a provider that all tests share; each test uses references and cards of its own."""
+    with run_provider(tmp_path_factory.mktemp("provider"), "--slow-seconds", "0.3") as process:
+        yield process.url
+
+
+@pytest.fixture(scope="session")
+async def http(url: str) -> AsyncIterator[httpx.AsyncClient]:
+    """Give a plain client, to ask what the engine's client never asks."""
+    async with httpx.AsyncClient(base_url=url, timeout=10) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+async def sandbox(url: str) -> AsyncIterator[HttpPaymentProvider]:
+    """Give the engine's client."""
+    provider = HttpPaymentProvider(url)
+    yield provider
+    await provider.aclose()
+
+
+@pytest.fixture
+async def impatient(url: str) -> AsyncIterator[HttpPaymentProvider]:
+    """Give the engine's client with a short time-out."""
+    provider = HttpPaymentProvider(url, timeout=0.2)
+    yield provider
+    await provider.aclose()
+
+
+@pytest.fixture
+async def faults(http: httpx.AsyncClient) -> AsyncIterator[httpx.AsyncClient]:
+    """Give the plain client and switch every fault off afterwards."""
+    yield http
+    await http.delete("/faults")
+
+
+def new_order() -> str:
+    """Return an order number that no other test uses."""
+    digits = str(uuid.uuid4().int)[:17].rjust(17, "0")
+    return f"{digits[:3]}-{digits[3:10]}-{digits[10:]}"
+
+
+def new_card(kind: str = "card-approve") -> str:
+    """Return a card of a kind that no other test uses."""
+    return f"{kind}-{uuid.uuid4().hex[:12]}"
+
+
+def hold_of(card: str, amount_minor: int = 1000, *, order: str | None = None, at: datetime = NOW) -> Authorize:
+    """Return a request to hold money in euro cents under a new reference."""
+    order = order or new_order()
+    reference = f"{order}/{uuid.uuid4().hex[:6]}/authorize"
+    return Authorize(
+        reference=reference, order_number=order, amount_minor=amount_minor, currency="EUR", card=card, at=at
+    )
+
+
+def capture_of(hold: Authorize, amount_minor: int | None = None, *, at: datetime = NOW) -> Capture:
+    """Return the request to charge a hold."""
+    amount_minor = hold.amount_minor if amount_minor is None else amount_minor
+    return Capture(
+        reference=hold.reference, order_number=hold.order_number, amount_minor=amount_minor, currency="EUR", at=at
+    )
+
+
+def void_of(hold: Authorize, *, at: datetime = NOW) -> Void:
+    """Return the request to void a hold."""
+    return Void(reference=hold.reference, order_number=hold.order_number, at=at)
+
+
+async def used(http: httpx.AsyncClient, card: str) -> tuple[int, int]:
+    """Return what is held and charged on a card, in euro cents."""
+    cards = (await http.get("/balances")).json()["cards"]
+    return next(((row["held_minor"], row["captured_minor"]) for row in cards if row["card"] == card), (0, 0))
+
+
+async def logged(http: httpx.AsyncClient, order: str) -> list[tuple[str, int]]:
+    """Return the provider's log of an order: action and amount."""
+    rows = (await http.get("/log", params={"order_number": order})).json()
+    return [(row["action"], row["amount_minor"]) for row in rows]
+
+
+class ProviderConformance:
+    """What every payment provider behind the protocol does; a subclass names the provider by its fixture."""
+
+    @pytest.fixture
+    def provider(self) -> PaymentProvider:
+        """Give the provider under test."""
+        raise NotImplementedError
+
+    async def test_a_good_card_is_held_for_the_hold_period(self, provider: PaymentProvider) -> None:
+        """An approved authorisation tells when its hold lapses."""
+        hold = hold_of(new_card())
+        outcome = await provider.authorize(hold)
+        assert (outcome.result, outcome.reference) == (Result.AUTHORIZED, hold.reference)
+        assert outcome.expires_at == NOW + HOLD_PERIOD
+
+    async def test_a_bad_card_is_declined_with_a_code(self, provider: PaymentProvider) -> None:
+        """A declined authorisation is an outcome with a code, not an error."""
+        outcome = await provider.authorize(hold_of(new_card("card-decline")))
+        assert (outcome.result, outcome.decline_code) == (Result.DECLINED, "card_declined")
+
+    async def test_no_card_at_all_is_declined(self, provider: PaymentProvider) -> None:
+        """A token that names no card is declined as invalid."""
+        outcome = await provider.authorize(hold_of("voucher-17"))
+        assert (outcome.result, outcome.decline_code) == (Result.DECLINED, "invalid_card")
+
+    async def test_the_second_try_of_an_order_is_approved(self, provider: PaymentProvider) -> None:
+        """The retry card declines each order once, and a repetition of that request stays declined."""
+        card, order = new_card("card-retry"), new_order()
+        first = hold_of(card, order=order)
+        assert (await provider.authorize(first)).result == Result.DECLINED
+        assert (await provider.authorize(first)).result == Result.DECLINED
+        assert (await provider.authorize(hold_of(card, order=order))).result == Result.AUTHORIZED
+        assert (await provider.authorize(hold_of(card))).result == Result.DECLINED
+
+    async def test_a_repeated_authorisation_gets_the_same_answer(self, provider: PaymentProvider) -> None:
+        """The same request later is answered as the first one was, with the first expiry."""
+        hold = hold_of(new_card())
+        first = await provider.authorize(hold)
+        again = await provider.authorize(hold.model_copy(update={"at": NOW + timedelta(hours=1)}))
+        assert again == first
+
+    async def test_a_reference_with_another_amount_is_a_contract_error(self, provider: PaymentProvider) -> None:
+        """A reference that is used for two different holds is a bug, and the message says which."""
+        hold = hold_of(new_card())
+        await provider.authorize(hold)
+        with pytest.raises(ProviderContractError, match=f"{hold.reference}.*409.*idempotency_conflict"):
+            await provider.authorize(hold.model_copy(update={"amount_minor": 2000}))
+
+    @pytest.mark.rule("S2")
+    async def test_a_hold_is_captured_once_however_often_it_is_asked(self, provider: PaymentProvider) -> None:
+        """Ten concurrent captures of a hold are all answered captured."""
+        hold = hold_of(new_card())
+        await provider.authorize(hold)
+        outcomes = await asyncio.gather(*(provider.capture(capture_of(hold)) for _ in range(10)))
+        assert {outcome.result for outcome in outcomes} == {Result.CAPTURED}
+
+    async def test_a_capture_of_more_than_the_hold_is_a_contract_error(self, provider: PaymentProvider) -> None:
+        """Nothing beyond the hold is charged."""
+        hold = hold_of(new_card())
+        await provider.authorize(hold)
+        with pytest.raises(ProviderContractError, match="422"):
+            await provider.capture(capture_of(hold, 1001))
+
+    async def test_a_capture_of_an_unknown_reference_is_a_contract_error(self, provider: PaymentProvider) -> None:
+        """A charge without a hold is refused."""
+        with pytest.raises(ProviderContractError, match="404"):
+            await provider.capture(capture_of(hold_of(new_card())))
+
+    async def test_a_card_can_decline_the_charge(self, provider: PaymentProvider) -> None:
+        """A hold that was approved may be declined when charged, on every try."""
+        hold = hold_of(new_card("card-capture-decline"))
+        assert (await provider.authorize(hold)).result == Result.AUTHORIZED
+        for _ in range(2):
+            outcome = await provider.capture(capture_of(hold))
+            assert (outcome.result, outcome.decline_code) == (Result.DECLINED, "card_declined")
+
+    @pytest.mark.rule("C9")
+    async def test_a_void_is_final_and_may_be_repeated(self, provider: PaymentProvider) -> None:
+        """After a void neither a capture nor a repeated authorisation brings the hold back."""
+        hold = hold_of(new_card())
+        await provider.authorize(hold)
+        for _ in range(3):
+            assert (await provider.void(void_of(hold))).result == Result.VOIDED
+        assert (await provider.capture(capture_of(hold))).result == Result.VOIDED
+        assert (await provider.authorize(hold)).result == Result.VOIDED
+
+    @pytest.mark.rule("C9")
+    async def test_an_authorisation_after_its_void_holds_nothing(self, provider: PaymentProvider) -> None:
+        """A void that overtakes its authorisation voids it beforehand."""
+        hold = hold_of(new_card())
+        assert (await provider.void(void_of(hold))).result == Result.VOIDED
+        for _ in range(2):
+            assert (await provider.authorize(hold)).result == Result.VOIDED
+        assert (await provider.capture(capture_of(hold))).result == Result.VOIDED
+
+    async def test_a_hold_lapses_at_its_expiry_and_not_before(self, provider: PaymentProvider) -> None:
+        """A capture is judged by the order's clock: in time until the expiry, lapsed from it on."""
+        early, late = hold_of(new_card()), hold_of(new_card())
+        await provider.authorize(early)
+        await provider.authorize(late)
+        last_instant = NOW + HOLD_PERIOD - timedelta(microseconds=1)
+        assert (await provider.capture(capture_of(early, at=last_instant))).result == Result.CAPTURED
+        assert (await provider.capture(capture_of(late, at=NOW + HOLD_PERIOD))).result == Result.LAPSED
+
+    @pytest.mark.rule("S2")
+    async def test_a_lapsed_hold_is_renewed_under_a_new_reference(self, provider: PaymentProvider) -> None:
+        """A new hold replaces the lapsed one and can be charged."""
+        old, later = hold_of(new_card()), NOW + timedelta(days=8)
+        await provider.authorize(old)
+        renewed = hold_of(old.card, order=old.order_number, at=later)
+        assert (await provider.authorize(renewed)).expires_at == later + HOLD_PERIOD
+        assert (await provider.capture(capture_of(renewed, at=later))).result == Result.CAPTURED
+        assert (await provider.capture(capture_of(old, at=later))).result == Result.LAPSED
+
+
+class TestSandboxProvider(ProviderConformance):
+    """The sandbox's provider conforms."""
+
+    @pytest.fixture
+    def provider(self, sandbox: HttpPaymentProvider) -> PaymentProvider:
+        """Give the sandbox's provider."""
+        return sandbox
+
+
+@pytest.mark.rule("G3")
+async def test_a_declined_card_is_charged_nothing(sandbox: HttpPaymentProvider, http: httpx.AsyncClient) -> None:
+    """A decline leaves no hold and cannot be charged afterwards."""
+    hold = hold_of(new_card("card-decline"))
+    await sandbox.authorize(hold)
+    assert (await sandbox.capture(capture_of(hold))).result == Result.DECLINED
+    assert await used(http, hold.card) == (0, 0)
+    assert await logged(http, hold.order_number) == [("decline", 1000), ("decline", 1000)]
+
+
+@pytest.mark.rule("S2")
+async def test_repeated_captures_charge_once(sandbox: HttpPaymentProvider, http: httpx.AsyncClient) -> None:
+    """The balance and the log show one charge after concurrent repetitions."""
+    hold = hold_of(new_card())
+    await sandbox.authorize(hold)
+    await asyncio.gather(*(sandbox.capture(capture_of(hold)) for _ in range(8)))
+    assert await used(http, hold.card) == (0, 1000)
+    assert await logged(http, hold.order_number) == [("authorize", 1000), ("capture", 1000), *[("replay", 1000)] * 7]
+
+
+@pytest.mark.rule("C9")
+async def test_a_void_releases_a_hold_and_reverses_a_charge(
+    sandbox: HttpPaymentProvider, http: httpx.AsyncClient
+) -> None:
+    """After a void nothing is held or charged, whatever came before it."""
+    card, order = new_card(), new_order()
+    held, charged = hold_of(card, 300, order=order), hold_of(card, 500, order=order)
+    await sandbox.authorize(held)
+    await sandbox.authorize(charged)
+    await sandbox.capture(capture_of(charged))
+    assert await used(http, card) == (300, 500)
+    await sandbox.void(void_of(held))
+    await sandbox.void(void_of(charged))
+    assert await used(http, card) == (0, 0)
+    assert (await logged(http, order))[-2:] == [("void", 300), ("reverse", 500)]
+
+
+@pytest.mark.rule("C9")
+async def test_a_tombstone_holds_nothing_and_is_logged(sandbox: HttpPaymentProvider, http: httpx.AsyncClient) -> None:
+    """An authorisation that arrives after its void is refused without touching the card."""
+    hold = hold_of(new_card())
+    await sandbox.void(void_of(hold))
+    await sandbox.authorize(hold)
+    assert await used(http, hold.card) == (0, 0)
+    assert await logged(http, hold.order_number) == [("void", 0), ("refuse", 1000)]
+
+
+async def test_a_lapsed_hold_no_longer_counts(sandbox: HttpPaymentProvider, http: httpx.AsyncClient) -> None:
+    """A hold frees the card once its order's clock has passed the expiry; other orders' clocks leave it alone."""
+    card = new_card()
+    await http.post("/cards", json={"card": card, "limit_minor": 1000})
+    hold, later = hold_of(card), NOW + timedelta(days=30)
+    await sandbox.authorize(hold)
+    assert (await sandbox.authorize(hold_of(card, at=later))).decline_code == "insufficient_funds"
+    state = await http.get(
+        "/authorizations", params={"reference": hold.reference}, headers={"Sandbox-Clock": later.isoformat()}
+    )
+    assert state.json()["status"] == "lapsed"
+    assert (await sandbox.authorize(hold_of(card, at=later))).result == Result.AUTHORIZED
+    assert await logged(http, hold.order_number) == [("authorize", 1000), ("lapse", 1000)]
+
+
+def test_without_a_clock_holds_lapse_by_the_providers_own(tmp_path: Path) -> None:
+    """A caller that sends no clock is judged by the provider's, and a lapse frees the card for other orders."""
+    card = new_card()
+    ledger = Ledger(tmp_path / "provider.db", timedelta(0))
+    ledger.set_limit(card, None, 1000)
+    for hold in (hold_of(card), hold_of(card)):
+        own_clock = Clock(datetime.now(UTC), own=True)
+        payment = Payment(hold.reference, hold.order_number, 1000, "EUR", card)
+        assert ledger.authorize(payment, own_clock).body["status"] == "authorized"
+    assert ledger.accounts(Clock(datetime.now(UTC), own=True))[0]["held_minor"] == 0
+    ledger.close()
+
+
+async def test_a_time_out_after_success_is_unknown_and_then_known(
+    impatient: HttpPaymentProvider, http: httpx.AsyncClient
+) -> None:
+    """A card whose authorisation times out is held once; asking again tells so at once."""
+    hold = hold_of(new_card("card-timeout"))
+    with pytest.raises(ProviderUnavailable, match=rf"/authorizations.*{hold.reference} is unknown, repeat"):
+        await impatient.authorize(hold)
+    assert (await impatient.authorize(hold)).result == Result.AUTHORIZED
+    assert await used(http, hold.card) == (1000, 0)
+
+
+async def test_a_charge_that_times_out_is_made_once(impatient: HttpPaymentProvider, http: httpx.AsyncClient) -> None:
+    """A capture that is not answered the first time is answered from memory the second time."""
+    hold = hold_of(new_card("card-capture-timeout"))
+    await impatient.authorize(hold)
+    with pytest.raises(ProviderUnavailable, match="/captures"):
+        await impatient.capture(capture_of(hold))
+    assert (await impatient.capture(capture_of(hold))).result == Result.CAPTURED
+    assert await used(http, hold.card) == (0, 1000)
+
+
+async def test_a_slow_card_is_slower_than_an_impatient_client(
+    impatient: HttpPaymentProvider, sandbox: HttpPaymentProvider
+) -> None:
+    """A slow card answers, to those who wait for it."""
+    hold = hold_of(new_card("card-slow"))
+    with pytest.raises(ProviderUnavailable):
+        await impatient.authorize(hold)
+    assert (await sandbox.authorize(hold)).result == Result.AUTHORIZED
+
+
+@pytest.mark.parametrize(("kind", "status", "held"), [("down", 503, 0), ("error", 500, 0), ("lose_answer", 500, 1000)])
+async def test_a_failing_provider_leaves_the_outcome_unknown(
+    sandbox: HttpPaymentProvider, faults: httpx.AsyncClient, kind: str, status: int, held: int
+) -> None:
+    """Each fault is an unknown outcome to the client, and repeating the request resolves it without a second hold."""
+    hold = hold_of(new_card())
+    await faults.post("/faults", json={"kind": kind, "count": 1})
+    with pytest.raises(ProviderUnavailable, match=f"/authorizations: status {status}"):
+        await sandbox.authorize(hold)
+    assert await used(faults, hold.card) == (held, 0)
+    assert (await faults.get("/faults")).json() == []
+    assert (await sandbox.authorize(hold)).result == Result.AUTHORIZED
+    assert await used(faults, hold.card) == (1000, 0)
+
+
+async def test_a_fault_strikes_its_path_until_it_is_cleared(
+    impatient: HttpPaymentProvider, faults: httpx.AsyncClient
+) -> None:
+    """A fault without a count stays, and leaves other paths alone."""
+    hold = hold_of(new_card())
+    await faults.post("/faults", json={"kind": "slow", "path": "/captures", "seconds": 5})
+    await impatient.authorize(hold)
+    for _ in range(2):
+        with pytest.raises(ProviderUnavailable, match="/captures"):
+            await impatient.capture(capture_of(hold))
+    assert len((await faults.get("/faults")).json()) == 1
+    await faults.delete("/faults")
+    assert (await impatient.capture(capture_of(hold))).result == Result.CAPTURED
+
+
+async def test_a_lost_void_answer_is_resolved_by_asking_again(
+    sandbox: HttpPaymentProvider, faults: httpx.AsyncClient
+) -> None:
+    """A void whose answer was lost has happened, and its repetition says so."""
+    hold = hold_of(new_card())
+    await sandbox.authorize(hold)
+    await faults.post("/faults", json={"kind": "lose_answer", "count": 1, "path": "/voids"})
+    with pytest.raises(ProviderUnavailable):
+        await sandbox.void(void_of(hold))
+    assert await used(faults, hold.card) == (0, 0)
+    assert (await sandbox.void(void_of(hold))).result == Result.VOIDED
+
+
+async def test_nobody_there_is_unavailable() -> None:
+    """A provider that does not run is an unknown outcome, with the cause named."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    provider = HttpPaymentProvider(f"http://127.0.0.1:{port}", timeout=1)
+    with pytest.raises(ProviderUnavailable, match="ConnectError"):
+        await provider.void(void_of(hold_of(new_card())))
+    await provider.aclose()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "<html>",
+        "[]",
+        '{"reference": "another/reference", "status": "voided"}',
+        '{"reference": "REF", "status": "fine"}',
+        '{"reference": "REF", "status": "authorized"}',
+    ],
+)
+async def test_an_unreadable_answer_is_unavailable(answer: str) -> None:
+    """An answer that says nothing certain about the reference leaves its outcome unknown, whatever the status."""
+    hold = hold_of(new_card())
+    provider = HttpPaymentProvider("http://provider.invalid")
+    body = answer.replace("REF", hold.reference)
+    provider._http = httpx.AsyncClient(
+        base_url="http://provider.invalid", transport=httpx.MockTransport(lambda _: httpx.Response(200, text=body))
+    )
+    with pytest.raises(ProviderUnavailable, match="/authorizations"):
+        await provider.authorize(hold)
+    with pytest.raises(ProviderUnavailable, match="/captures"):
+        await provider.capture(capture_of(hold))
+    await provider.aclose()
+
+
+async def test_another_key_does_not_charge_again(sandbox: HttpPaymentProvider, http: httpx.AsyncClient) -> None:
+    """A captured hold refuses another key, and a key refuses another amount or reference."""
+    hold, other = hold_of(new_card()), hold_of(new_card())
+    await sandbox.authorize(hold)
+    await sandbox.authorize(other)
+    await sandbox.capture(capture_of(hold, 400))
+
+    async def capture(reference: str, amount_minor: int, key: str) -> tuple[int, str]:
+        body = {"reference": reference, "amount_minor": amount_minor}
+        answer = await http.post("/captures", json=body, headers={"Idempotency-Key": key})
+        return answer.status_code, answer.json()["error"]
+
+    key = f"{hold.reference}/capture"
+    assert await capture(hold.reference, 400, "another") == (409, "already_captured")
+    assert await capture(hold.reference, 401, key) == (409, "idempotency_conflict")
+    assert await capture(other.reference, 400, key) == (409, "idempotency_conflict")
+    assert await used(http, hold.card) == (0, 400)
+    assert await used(http, other.card) == (1000, 0)
+
+
+async def test_an_order_s_references_are_listed(sandbox: HttpPaymentProvider, http: httpx.AsyncClient) -> None:
+    """The provider tells the state of one reference, of all of an order, and 404 for a stranger."""
+    order = new_order()
+    holds = [hold_of(new_card(kind), order=order) for kind in ("card-approve", "card-decline")]
+    for hold in holds:
+        await sandbox.authorize(hold)
+    listed = (await http.get("/authorizations", params={"order_number": order})).json()
+    assert {row["reference"]: row["status"] for row in listed} == {
+        holds[0].reference: "authorized",
+        holds[1].reference: "declined",
+    }
+    assert (await http.get("/authorizations", params={"reference": "nobody"})).status_code == 404
+    assert (await http.get("/authorizations")).status_code == 422
+
+
+GOOD = {"reference": "r", "amount_minor": 1, "currency": "EUR", "card": "card-x", "order_number": "1"}
+INVALID: list[tuple[Any, int]] = [
+    ({**GOOD, "amount_minor": 0, "currency": "eur", "card": ""}, 3),
+    ({**GOOD, "amount_minor": 1.5, "tip_minor": 1}, 2),
+    ({**GOOD, "amount_minor": 2**70}, 1),
+    ({**GOOD, "reference": "\ud800"}, 1),
+    ({**GOOD, "\ud800": 1}, 1),
+    ({}, 5),
+    ([], 1),
+]
+
+
+@pytest.mark.parametrize(("body", "errors"), INVALID)
+async def test_invalid_requests_are_refused_with_all_errors(http: httpx.AsyncClient, body: Any, errors: int) -> None:
+    """The edge refuses what it cannot read, and names every error at once."""
+    answer = await http.post("/authorizations", content=json.dumps(body), headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    assert answer.json()["error"] == "invalid"
+    assert len(answer.json()["details"]) == errors
+
+
+async def test_a_huge_body_and_a_wrong_clock_are_refused(http: httpx.AsyncClient) -> None:
+    """A body over 64 KiB is 413, an unreadable clock or a missing key 422, a deeply nested body 4xx."""
+    headers = {"Content-Type": "application/json"}
+    assert (await http.post("/voids", content=b" " * 65537, headers=headers)).status_code == 413
+    assert (await http.post("/voids", content=b"[" * 60000, headers=headers)).status_code in (400, 422)
+    for clock in ("yesterday", "2026-01-01T00:00:00", "9999-12-31T23:59:59-05:00"):
+        answer = await http.post("/voids", json={"reference": "r"}, headers={"Sandbox-Clock": clock})
+        assert answer.status_code == 422, clock
+    assert (await http.post("/captures", json={"reference": "r", "amount_minor": 1})).status_code == 422
+    assert (await http.get("/nowhere")).json()["error"] == "http_error"
+
+
+async def test_a_limit_is_per_currency_and_never_below_what_is_used(
+    sandbox: HttpPaymentProvider, http: httpx.AsyncClient
+) -> None:
+    """Limits of one currency leave the others alone, and cannot be set below what is in use."""
+    card = new_card()
+    await http.post("/cards", json={"card": card, "limit_minor": 5000})
+    await http.post("/cards", json={"card": card, "limit_minor": 10, "currency": "JPY"})
+    assert (await sandbox.authorize(hold_of(card, 4000))).result == Result.AUTHORIZED
+    yen = hold_of(card, 11).model_copy(update={"currency": "JPY"})
+    assert (await sandbox.authorize(yen)).decline_code == "insufficient_funds"
+    refused = await http.post("/cards", json={"card": card, "limit_minor": 3999, "currency": "EUR"})
+    assert (refused.status_code, refused.json()["error"]) == (409, "limit_below_use")
+
+
+def folded(log: list[dict[str, Any]]) -> tuple[int, int]:
+    """Add up a log: what it says is held and charged, in minor units."""
+    held: dict[str, int] = {}
+    captured: dict[str, int] = {}
+    for row in log:
+        reference, amount = row["reference"], row["amount_minor"]
+        match row["action"]:
+            case "authorize":
+                held[reference] = amount
+            case "capture":
+                held[reference], captured[reference] = 0, amount
+            case "void" | "lapse":
+                held[reference] = 0
+            case "reverse":
+                captured[reference] = 0
+    return sum(held.values()), sum(captured.values())
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["authorize", "capture", "void"]), st.integers(0, 5), st.integers(1, 60)), max_size=24
+)
+
+
+@given(steps=STEPS)
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+async def test_concurrent_requests_never_overdraw(
+    sandbox: HttpPaymentProvider, http: httpx.AsyncClient, steps: list[tuple[str, int, int]]
+) -> None:
+    """Whatever arrives at once, a card is never overdrawn, and the log adds up to the balance."""
+    card, order = new_card(), new_order()
+    await http.post("/cards", json={"card": card, "limit_minor": 100})
+
+    async def do(name: str, index: int, amount: int) -> None:
+        hold = hold_of(card, amount, order=order).model_copy(update={"reference": f"{order}/{index}/authorize"})
+        calls = {
+            "authorize": lambda: sandbox.authorize(hold),
+            "capture": lambda: sandbox.capture(capture_of(hold)),
+            "void": lambda: sandbox.void(void_of(hold)),
+        }
+        with suppress(ProviderContractError):
+            await calls[name]()
+
+    await asyncio.gather(*(do(*step) for step in steps))
+    held, captured = await used(http, card)
+    assert held >= 0
+    assert captured >= 0
+    assert held + captured <= 100
+    assert folded((await http.get("/log", params={"order_number": order})).json()) == (held, captured)
+
+
+async def test_twenty_holds_at_once_take_what_the_card_has(
+    sandbox: HttpPaymentProvider, http: httpx.AsyncClient
+) -> None:
+    """Of twenty concurrent holds of 300 on a limit of 1000, exactly three are approved."""
+    card = new_card()
+    await http.post("/cards", json={"card": card, "limit_minor": 1000})
+    outcomes = await asyncio.gather(*(sandbox.authorize(hold_of(card, 300)) for _ in range(20)))
+    assert sum(outcome.result == Result.AUTHORIZED for outcome in outcomes) == 3
+    assert {outcome.decline_code for outcome in outcomes} == {None, "insufficient_funds"}
+    assert await used(http, card) == (900, 0)
+
+
+async def test_a_kill_loses_nothing(tmp_path: Path) -> None:
+    """Holds, charges, tombstones and the log outlive kill -9, also for a request that was never answered."""
+    held, charged, hung, buried = (
+        hold_of(new_card(kind)) for kind in ["card-approve"] * 2 + ["card-timeout", "card-x"]
+    )
+    with run_provider(tmp_path) as process:
+        provider = HttpPaymentProvider(process.url, timeout=0.3)
+        before = await provider.authorize(held)
+        await provider.authorize(charged)
+        await provider.capture(capture_of(charged))
+        await provider.void(void_of(buried))
+        with pytest.raises(ProviderUnavailable):
+            await provider.authorize(hung)
+        os.kill(process.popen.pid, signal.SIGKILL)
+        process.popen.wait(10)
+        await provider.aclose()
+    with run_provider(tmp_path) as process:
+        provider = HttpPaymentProvider(process.url, timeout=5)
+        assert await provider.authorize(held) == before
+        assert (await provider.authorize(hung)).result == Result.AUTHORIZED
+        assert (await provider.authorize(buried)).result == Result.VOIDED
+        assert (await provider.capture(capture_of(charged))).result == Result.CAPTURED
+        async with httpx.AsyncClient(base_url=process.url) as http:
+            cards = [await used(http, hold.card) for hold in (held, charged, hung, buried)]
+            assert cards == [(1000, 0), (0, 1000), (1000, 0), (0, 0)]
+            assert folded((await http.get("/log")).json()) == (2000, 1000)
+        await provider.aclose()
+
+
+def test_sigterm_stops_cleanly_even_with_a_hung_request(tmp_path: Path) -> None:
+    """The provider announces itself on one line, and ends with status 0 while a client still waits."""
+    with run_provider(tmp_path) as process, httpx.Client(base_url=process.url) as client:
+        assert client.get("/health").status_code == 200
+        body = hold_of(new_card("card-timeout")).model_dump(exclude={"at", "reservation", "record"})
+        with pytest.raises(httpx.ReadTimeout):
+            client.post("/authorizations", json=body, timeout=0.2)
+        process.popen.terminate()
+        assert process.popen.wait(10) == 0
+        assert process.popen.stdout is not None
+        assert process.popen.stdout.read() == f"payment provider on {process.url}\n"

@@ -1,0 +1,90 @@
+"""The worker: `python worker.py` connects with the environment's settings and works until SIGTERM.
+
+Temporal's settings (address, namespace, TLS, API key) are those of `temporalio.envconfig`; the partners' are listed in
+the README. Any number of workers may run side by side.
+"""
+
+import asyncio
+import logging
+import signal
+import sys
+from datetime import timedelta
+
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from activities.mail import Mailer
+from activities.notices import NoticeActivities
+from activities.payments import PaymentActivities
+from activities.provider import HttpPaymentProvider, PaymentProvider
+from activities.records import RecordActivities
+from activities.settings import Settings, SettingsError
+from activities.stock import StockActivities
+from store.store import Store
+from workflows.connection import SearchAttributesMissingError, connect, ensure_search_attributes
+from workflows.order import OrderWorkflow
+
+DRAIN = timedelta(seconds=15)
+"""How long activities under way may go on after SIGTERM."""
+
+
+def build_worker(client: Client, settings: Settings, provider: PaymentProvider, mailer: Mailer, store: Store) -> Worker:
+    """Put a worker together from its partners."""
+    payments, stock = PaymentActivities(provider, store), StockActivities(store)
+    notices, records = NoticeActivities(mailer, store, settings.mail_from), RecordActivities(store)
+    return Worker(
+        client,
+        task_queue=settings.task_queue,
+        workflows=[OrderWorkflow],
+        activities=[
+            payments.authorize,
+            payments.capture,
+            payments.void,
+            stock.reserve,
+            notices.notify,
+            records.record,
+        ],
+        max_cached_workflows=settings.max_cached_workflows,
+        # A worker that is killed holds up the next command on its orders for this long.
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
+        graceful_shutdown_timeout=DRAIN,
+    )
+
+
+async def work(settings: Settings) -> None:
+    """Run a worker until SIGTERM or SIGINT, then let it finish what is under way."""
+    client = await connect()
+    await ensure_search_attributes(client)
+    store = Store(settings.database_url)
+    await asyncio.to_thread(store.migrate)
+    provider = HttpPaymentProvider(settings.payment_provider_url, timeout=8.0)
+    mailer = Mailer(settings.smtp_host, settings.smtp_port, sender=settings.mail_from)
+    stop = asyncio.Event()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(each, stop.set)
+    async with build_worker(client, settings, provider, mailer, store):
+        logging.info("worker takes orders from task queue %s in namespace %s", settings.task_queue, client.namespace)
+        await stop.wait()
+        logging.info("worker is draining")
+    await provider.aclose()
+    store.close()
+
+
+def main() -> int:
+    """Run from the command line; exits 2 for settings that cannot be used, 4 when Temporal or the store is not ready."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        settings = Settings.from_environment()
+    except SettingsError as error:
+        logging.error("settings: %s", error)
+        return 2
+    try:
+        asyncio.run(work(settings))
+    except (SearchAttributesMissingError, RuntimeError, OSError) as error:
+        logging.error("the worker cannot start: %s", error)
+        return 4
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""The connection to Temporal: the environment's settings, the data converter, the search attributes."""
+
+from typing import Any
+
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.envconfig import ClientConfig
+from temporalio.service import RPCError, RPCStatusCode
+
+from workflows.display import ATTRIBUTES
+
+_TYPE_NAMES: dict[int, str] = {
+    IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD: "Keyword",
+    IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD_LIST: "KeywordList",
+    IndexedValueType.INDEXED_VALUE_TYPE_DATETIME: "Datetime",
+}
+
+
+class SearchAttributesMissingError(RuntimeError):
+    """Search attributes are missing and may not be created here; the message says how to create them."""
+
+
+async def connect(**overrides: Any) -> Client:
+    """Connect with the environment's Temporal settings (address, namespace, TLS, API key), `overrides` winning."""
+    config: dict[str, Any] = {**ClientConfig.load_client_connect_config(), **overrides}
+    config.setdefault("target_host", "127.0.0.1:7233")
+    return await Client.connect(**config, data_converter=pydantic_data_converter)
+
+
+async def ensure_search_attributes(client: Client) -> None:
+    """Create the search attributes that are missing; raises SearchAttributesMissingError where that is not allowed.
+
+    A worker must not take work before: an upsert of an unknown attribute fails the workflow task for ever.
+    """
+    try:
+        listed = await client.operator_service.list_search_attributes(
+            ListSearchAttributesRequest(namespace=client.namespace)
+        )
+        known = dict(listed.custom_attributes)
+    except RPCError as error:
+        raise SearchAttributesMissingError(_remedy([key.name for key in ATTRIBUTES], str(error))) from error
+    wanted = {key.name: IndexedValueType.ValueType(int(key.indexed_value_type)) for key in ATTRIBUTES}
+    wrong = [name for name, kind in wanted.items() if name in known and known[name] != kind]
+    if wrong:
+        raise SearchAttributesMissingError(_remedy(wrong, "they exist with another type"))
+    missing = {name: kind for name, kind in wanted.items() if name not in known}
+    if not missing:
+        return
+    try:
+        await client.operator_service.add_search_attributes(
+            AddSearchAttributesRequest(namespace=client.namespace, search_attributes=missing)
+        )
+    except RPCError as error:
+        if error.status is not RPCStatusCode.ALREADY_EXISTS:
+            raise SearchAttributesMissingError(_remedy(list(missing), str(error))) from error
+
+
+def _remedy(names: list[str], why: str) -> str:
+    types = {key.name: _TYPE_NAMES[int(key.indexed_value_type)] for key in ATTRIBUTES}
+    commands = "; ".join(
+        f"temporal operator search-attribute create --name {name} --type {types[name]}" for name in names
+    )
+    return (
+        f"search attributes {', '.join(names)} are not usable in this namespace ({why}); have them created: {commands}"
+    )

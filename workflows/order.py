@@ -1,0 +1,299 @@
+"""The durable shell of one order: an actor with one mailbox and one timer.
+
+It turns deadlines into timers, commands into decisions and effects into activities. All rules live in `domain`.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from temporalio import workflow
+from temporalio.api.common.v1 import Payload
+from temporalio.common import RawValue
+from temporalio.exceptions import ActivityError, ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from domain.deadlines import SUMMARIES, Deadline, next_deadline
+    from domain.decide import decide
+    from domain.effects import Authorize, Effect, Notice, Outcome, Publish, Result, Void
+    from domain.journal import Message, Verdict, engine_error, receive, record, unrecorded, wants_turn_before
+    from domain.order import CLOSED, Actor, HistoryEntry, Order
+    from domain.placement import PlacementError, first_authorization, open_order
+    from domain.refusals import Refusal, RefusalCode, refuse
+    from domain.views import OrderView, view
+    from workflows.display import attribute_updates, details, shown
+    from workflows.effects import activity_of
+    from workflows.inputs import Carried, OrderInput, OrderResult
+
+
+Ticket = asyncio.Future[OrderView | Refusal]
+
+# The input is taken in raw: one that cannot be read is refused by name instead of blocking the workflow task for ever.
+NOTHING = RawValue(Payload())
+
+
+@workflow.defn(name="order")
+class OrderWorkflow:
+    """One order from placement to completion. Commands are Updates and Signals of the names in `domain.commands`."""
+
+    @workflow.init
+    def __init__(self, start: RawValue = NOTHING) -> None:
+        self._mailbox: deque[tuple[Message | Outcome, Ticket | None]] = deque()
+        self._running: dict[str, Effect] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._notices: list[Notice] = []
+        self._dirty = False
+        self._armed: Deadline | None = None
+        self._timer: asyncio.Task[None] | None = None
+        self._invalid: Refusal | None = None
+        self._fresh: tuple[Effect, ...] = ()
+        try:
+            self._order = self._open(start)
+        except Exception as error:  # noqa: BLE001 - an input that cannot be read must not block the workflow task
+            self._invalid = refuse(RefusalCode.INVALID_PLACEMENT, errors=str(error.__cause__ or error)[:2000])
+
+    def _open(self, start: RawValue) -> Order:
+        if start is NOTHING:
+            raise PlacementError("input: missing; give one OrderInput")
+        given = workflow.payload_converter().from_payload(start.payload, OrderInput)
+        if given.carried is not None:
+            return self._resume(given.carried)
+        if given.place is None:
+            raise PlacementError("place: missing; give the placement and its policy")
+        number = given.place.placement.order_number
+        if workflow.info().workflow_id != f"order-{number}":
+            raise PlacementError(f"order_number: {number} does not fit the workflow id {workflow.info().workflow_id}")
+        order = open_order(given.place, workflow.info().workflow_start_time)
+        self._fresh = (first_authorization(order, view(order, workflow.now())),)
+        return order
+
+    def _resume(self, carried: Carried) -> Order:
+        waiting: tuple[Message | Outcome, ...] = (*carried.outcomes, *carried.messages)
+        self._mailbox.extend((each, None) for each in waiting)
+        self._fresh = (*carried.authorizations, *carried.voids, *carried.publications)
+        self._notices, self._dirty = list(carried.notices), carried.dirty
+        return carried.order
+
+    @workflow.run
+    async def run(self, start: RawValue = NOTHING) -> OrderResult:
+        """Live the order's whole life; fails only where the placement itself is refused."""
+        if self._invalid is not None:
+            await workflow.wait_condition(workflow.all_handlers_finished)
+            raise _error(self._invalid)
+        life = asyncio.create_task(self._live())
+        while not life.done():
+            try:
+                await workflow.wait_condition(life.done)
+            except asyncio.CancelledError:
+                # Somebody pressed "cancel" on the workflow. An order is cancelled by command, never from outside:
+                # the attempt is put in the history and the order goes on.
+                refused = Message(name="workflow cancellation", message_id=str(workflow.uuid4()))
+                self._mailbox.append((refused, None))
+        if (carried := life.result()) is not None:
+            workflow.continue_as_new(OrderInput(carried=carried))
+        if self._order.rejected is not None:
+            raise _error(self._order.rejected)
+        cancellation = self._order.cancellation
+        return OrderResult(
+            number=self._order.number,
+            status=self._order.status.value,
+            reason=cancellation.reason if cancellation else None,
+        )
+
+    @workflow.signal(dynamic=True, description="Any command by its name, with one JSON object; fire and forget.")
+    def on_signal(self, name: str, args: Sequence[RawValue]) -> None:
+        """Take in a command that nobody waits for."""
+        self._mailbox.append((_message(name, args, str(workflow.uuid4())), None))
+
+    @workflow.update(dynamic=True, description="Any command by its name, with one JSON object; answers the order.")
+    async def on_update(self, name: str, args: Sequence[RawValue]) -> OrderView:
+        """Take in a command and answer it: the order as its actor may see it, or the refusal as an ApplicationError."""
+        if self._invalid is not None:
+            raise _error(self._invalid)
+        info = workflow.current_update_info()
+        ticket: Ticket = asyncio.Future()
+        self._mailbox.append((_message(name, args, info.id if info else str(workflow.uuid4())), ticket))
+        answer = await ticket
+        if isinstance(answer, Refusal):
+            raise _error(answer)
+        return answer
+
+    @workflow.query(name="order", description="The order as `viewer` (buyer, seller, operator) may see it.")
+    def query_order(self, viewer: Actor = Actor.OPERATOR) -> OrderView:
+        """Return the order as `viewer` may see it."""
+        return view(self._readable(), workflow.now(), Actor(viewer))
+
+    @workflow.query(name="history", description="Who asked for what, when, and what became of it.")
+    def query_history(self) -> list[HistoryEntry]:
+        """Return the order's history, the oldest entry first (D3)."""
+        return list(self._readable().history)
+
+    def _readable(self) -> Order:
+        if self._invalid is not None:
+            raise _error(self._invalid)
+        return self._order
+
+    async def _live(self) -> Carried | None:
+        """Take one event at a time until the order has ended; return what to carry over if the run must end first."""
+        self._perform(self._fresh)
+        self._show(before=None)
+        while not self._ended():
+            if workflow.info().is_continue_as_new_suggested() and self._quiet():
+                return self._carry()
+            self._arm()
+            await workflow.wait_condition(lambda: bool(self._mailbox) or self._due() is not None or self._ended())
+            if (deadline := self._due()) is not None and not self._message_goes_first(deadline):
+                await self._follow(
+                    record(self._order, deadline, decide(self._order, deadline, workflow.now()), workflow.now())
+                )
+            elif self._mailbox:
+                await self._take(*self._mailbox.popleft())
+        return None
+
+    def _due(self) -> Deadline | None:
+        deadline = next_deadline(self._order)
+        return deadline if deadline is not None and deadline.at <= workflow.now() else None
+
+    def _message_goes_first(self, deadline: Deadline) -> bool:
+        now = workflow.now()
+        waiting = (each for each, _ in self._mailbox if isinstance(each, Message))
+        return any(wants_turn_before(each, deadline, now, self._order) for each in waiting)
+
+    async def _decide(self, event: Deadline | Outcome) -> None:
+        now = workflow.now()
+        await self._follow(record(self._order, event, decide(self._order, event, now), now))
+
+    async def _take(self, event: Message | Outcome, ticket: Ticket | None) -> None:
+        if isinstance(event, Outcome):
+            await self._decide(event)
+            return
+        now = workflow.now()
+        try:
+            verdict = receive(self._order, event, now)
+        except Exception as error:
+            workflow.logger.exception("command %s could not be decided", event.name)
+            verdict = engine_error(self._order, event, error, now)
+        refusal = await self._follow(verdict)
+        if ticket is not None:
+            ticket.set_result(refusal or view(self._order, workflow.now(), _viewer(event)))
+
+    async def _follow(self, verdict: Verdict) -> Refusal | None:
+        """Make the verdict true: keep the state, start its effects, and where it waits for a partner see it through."""
+        while True:
+            before, self._order = self._order, verdict.order
+            if verdict.decision is not None:
+                self._perform(verdict.decision.effects)
+                self._notices.extend(verdict.decision.notices)
+                self._dirty = self._dirty or verdict.decision.publish
+            self._show(before)
+            awaited = getattr(verdict.decision, "awaited", None)
+            if awaited is None:
+                self._publish()
+                return verdict.refusal
+            outcome = await self._execute(awaited, awaited=True)
+            now = workflow.now()
+            verdict = record(self._order, outcome, decide(self._order, outcome, now), now)
+
+    def _perform(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            self._running[effect.key] = effect
+            self._keep(asyncio.create_task(self._in_background(effect)))
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        # The event loop holds its tasks weakly; without a reference one could vanish.
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _in_background(self, effect: Effect) -> None:
+        outcome = await self._execute(effect, awaited=False)
+        del self._running[effect.key]
+        self._mailbox.append((outcome, None))
+
+    async def _execute(self, effect: Effect, *, awaited: bool) -> Outcome:
+        name, options = activity_of(effect, awaited=awaited)
+        try:
+            outcome: Outcome = await workflow.execute_activity(name, effect, result_type=Outcome, **options)
+        except ActivityError:
+            if isinstance(effect, Void):
+                return Outcome(result=Result.VOID_FAILED, reference=effect.reference, round=effect.round)
+            return Outcome(result=Result.UNANSWERED, reference=effect.key)
+        return outcome
+
+    def _publish(self) -> None:
+        """Bring the store up to date and send the notices that wait.
+
+        A void's first round is waited for, so that what is told of a cancellation is the whole of it. Notices go at
+        once; a mere record waits for the one under way, since the newest snapshot holds everything.
+        """
+        if any(isinstance(each, Void) and each.round == 1 for each in self._running.values()):
+            return
+        under_way = any(isinstance(each, Publish) for each in self._running.values())
+        entries = unrecorded(self._order)
+        stale = self._dirty or (self._order.status in CLOSED and bool(entries))
+        if self._order.rejected is not None or not (self._notices or (stale and not under_way)):
+            return
+        key = f"{self._order.number}/{self._order.version}/{self._order.entries}/publish"
+        publication = Publish(
+            key=key, record=view(self._order, workflow.now()), entries=entries, notices=tuple(self._notices)
+        )
+        self._notices, self._dirty = [], False
+        self._perform((publication,))
+
+    def _show(self, before: Order | None) -> None:
+        workflow.set_current_details(details(self._order, workflow.now()))
+        if before is not None and shown(before) != shown(self._order):
+            workflow.upsert_search_attributes(attribute_updates(self._order))
+
+    def _arm(self) -> None:
+        """Keep one timer, for the next deadline; arm it anew only when that deadline has moved."""
+        deadline = next_deadline(self._order)
+        if deadline == self._armed and self._timer is not None and not self._timer.done():
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._armed, self._timer = deadline, None
+        if deadline is not None and (delay := (deadline.at - workflow.now()).total_seconds()) > 0:
+            self._timer = asyncio.create_task(workflow.sleep(delay, summary=SUMMARIES[deadline.name]))
+
+    def _ended(self) -> bool:
+        closed = self._order.status in CLOSED or self._order.rejected is not None
+        idle = not self._mailbox and not self._running and not self._notices and not self._dirty
+        return closed and idle and workflow.all_handlers_finished()
+
+    def _quiet(self) -> bool:
+        return workflow.all_handlers_finished() and not any(ticket for _, ticket in self._mailbox)
+
+    def _carry(self) -> Carried:
+        running = self._running.values()
+        return Carried(
+            order=self._order,
+            messages=tuple(each for each, _ in self._mailbox if isinstance(each, Message)),
+            outcomes=tuple(each for each, _ in self._mailbox if isinstance(each, Outcome)),
+            authorizations=tuple(each for each in running if isinstance(each, Authorize)),
+            voids=tuple(each for each in running if isinstance(each, Void)),
+            publications=tuple(each for each in running if isinstance(each, Publish)),
+            notices=tuple(self._notices),
+            dirty=self._dirty,
+        )
+
+
+def _message(name: str, args: Sequence[RawValue], message_id: str) -> Message:
+    size = sum(len(each.payload.data) for each in args)
+    if len(args) != 1:
+        return Message(
+            name=name, message_id=message_id, size=size, unreadable=f"input: {len(args)} arguments; give one"
+        )
+    try:
+        payload = workflow.payload_converter().from_payload(args[0].payload)
+    except Exception as error:
+        return Message(name=name, message_id=message_id, size=size, unreadable=f"input: not JSON ({error})"[:300])
+    return Message(name=name, payload=payload, message_id=message_id, size=size)
+
+
+def _viewer(message: Message) -> Actor:
+    actor = message.payload.get("actor") if isinstance(message.payload, dict) else None
+    return Actor.SELLER if actor == Actor.SELLER else Actor.OPERATOR
+
+
+def _error(refusal: Refusal) -> ApplicationError:
+    return ApplicationError(str(refusal), refusal.model_dump(), type=refusal.code, non_retryable=True)
