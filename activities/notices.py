@@ -36,14 +36,14 @@ class NoticeActivities:
         troubles = []
         try:
             await write(self._store, effect)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever ails the database must not hold back the mails
             troubles.append(f"record: {error}"[:300])
         for notice in effect.notices:
             try:
                 await self._send_once(notice, effect, sent)
             except MailUnavailable as error:
                 troubles.append(f"{notice.kind} to the {notice.recipient}: {error}"[:300])
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the mail is out; only its mark in the store is wanting
                 troubles.append(f"mark of {notice.key}: {error}"[:300])
         if troubles:
             raise NotPublishedError("; ".join(troubles))
@@ -76,7 +76,7 @@ class NoticeActivities:
     async def _known(self, notice: Notice) -> bool:
         try:
             return await asyncio.to_thread(self._store.notice_known, notice.key)
-        except Exception:
+        except Exception:  # noqa: BLE001 - a notice is rather sent twice than not at all
             activity.logger.warning("store away: cannot tell whether %s was sent", notice.key)
             return False
 

@@ -158,7 +158,7 @@ class OrderClient:
     async def _failure(self, number: str) -> Exception:
         try:
             await self.handle(number).result()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the failure is the answer
             refusal = _refusal_of(error)
             return RefusedError(refusal) if refusal else error
         return UnreachableError(f"order {number} did not fail")

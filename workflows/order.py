@@ -170,7 +170,7 @@ class OrderWorkflow:
         now = workflow.now()
         try:
             verdict = receive(self._order, event, now)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a bug in deciding one command must not block the order
             workflow.logger.exception("command %s could not be decided", event.name)
             verdict = engine_error(self._order, event, error, now)
         refusal = await self._follow(verdict)
@@ -285,7 +285,7 @@ def _message(name: str, args: Sequence[RawValue], message_id: str) -> Message:
         )
     try:
         payload = workflow.payload_converter().from_payload(args[0].payload)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - what cannot be decoded is refused, never dropped
         return Message(name=name, message_id=message_id, size=size, unreadable=f"input: not JSON ({error})"[:300])
     return Message(name=name, payload=payload, message_id=message_id, size=size)
 

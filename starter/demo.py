@@ -1,0 +1,96 @@
+"""The tour: real orders on the embedded stack, played side by side and checked against the policy."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import httpx
+import typer
+from rich import box
+from rich.live import Live
+from rich.table import Table
+
+from sandbox.stack import Addresses, Stack
+from starter import output
+from starter.scenes import SCENES, Scene, SceneError, Stage
+from starter.session import console, embedded_stack, open_client, stack_directory
+from starter.stack_cli import run_stack, show_addresses
+
+
+async def tour(*, once: bool, directory: Path | None) -> None:
+    """Play every scene; afterwards stay up until Ctrl-C, or with `once` end: exit 1 if an order did not end as it must."""
+    found = embedded_stack()
+    if found is not None and directory is None:
+        console.print("using the embedded stack that is running")
+        if not await _play_all(found):
+            raise typer.Exit(1)
+        return
+    started = time.monotonic()
+    stack = Stack(directory or stack_directory())
+    outcome: list[bool] = []
+
+    async def work(addresses: Addresses) -> None:
+        await stack.start_worker()
+        console.print(f"server, provider, mail sink and worker are up after {time.monotonic() - started:.1f} s")
+        outcome.append(await _play_all(addresses))
+        if not once:
+            console.print("Everything stays up: open the links, try `python -m starter --help`. Ctrl-C stops it.")
+
+    console.print("starting Temporal server, payment provider, mail sink and worker …")
+    await run_stack(stack, work, stay=not once)
+    if outcome != [True]:
+        raise typer.Exit(1)
+
+
+async def _play_all(addresses: Addresses) -> bool:
+    """Play the scenes side by side and show them live and as one table; return whether all ended as they must."""
+    client = await open_client()
+    stages = [Stage(client, addresses.provider) for _ in SCENES]
+    playing = [asyncio.create_task(_play(scene, stage)) for scene, stage in zip(SCENES, stages, strict=True)]
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        while not all(task.done() for task in playing):
+            live.update(_table(stages), refresh=True)
+            await asyncio.wait(playing, timeout=0.2)
+    console.print(_table(stages))
+    show_addresses(addresses)
+    console.print()
+    for scene, stage in zip(SCENES, stages, strict=True):
+        console.print(
+            f"{addresses.ui}/namespaces/default/workflows/order-{stage.number}  {scene.title}", soft_wrap=True
+        )
+    await _tell_mails(addresses)
+    failures = [f"{scene.title}: {stage.failure}" for scene, stage in zip(SCENES, stages, strict=True) if stage.failure]
+    for failure in failures:
+        console.print(f"[bold red]not as the policy says[/]: {failure}")
+    if not failures:
+        console.print(f"[bold green]all {len(SCENES)} orders went as the policy says[/]")
+    return not failures
+
+
+async def _play(scene: Scene, stage: Stage) -> None:
+    try:
+        await scene.play(stage)
+    except SceneError as error:
+        stage.failure = str(error)
+    except Exception as error:  # noqa: BLE001 - one scene that breaks must not hide the others
+        stage.failure = f"{type(error).__name__}: {error}"
+    stage.done = True
+
+
+def _table(stages: list[Stage]) -> Table:
+    table = Table(
+        box=box.ROUNDED, title="A marketplace's order policy, lived through", title_justify="left", expand=True
+    )
+    for name, ratio in (("scene", 3), ("rules", 1), ("order", 2), ("what happened", 6), ("state", 2), ("", 1)):
+        table.add_column(name, ratio=ratio, overflow="fold")
+    for scene, stage in zip(SCENES, stages, strict=True):
+        mark = "[red]✗[/]" if stage.failure else "[green]✓[/]" if stage.done else "…"
+        state = output.status(stage.status) if stage.status else ""
+        table.add_row(scene.title, scene.rules, stage.number, ", ".join(stage.steps), state, mark)
+    return table
+
+
+async def _tell_mails(addresses: Addresses) -> None:
+    async with httpx.AsyncClient() as http:
+        mails = (await http.get(f"{addresses.mail}/api/mails")).json()
+    console.print(f"{len(mails)} mails went out; read them at {addresses.mail}")

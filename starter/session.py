@@ -1,0 +1,100 @@
+"""What every command of the starter shares: finding the stack, connecting, and turning errors into exit codes."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+import typer
+from rich.console import Console
+from temporalio.service import RPCError
+
+from activities.settings import Settings, SettingsError
+from domain.policy import Policy, PolicyError, load_policy
+from domain.refusals import Refusal
+from sandbox.stack import ROOT, Addresses, StackError, running_stack
+from starter.client import InputError, OrderClient, RefusedError, UnreachableError
+from workflows.connection import connect
+
+OK, BAD_INPUT, REFUSED, NO_CONNECTION = 0, 2, 3, 4
+console = Console(highlight=False)
+problems = Console(stderr=True, highlight=False)
+
+
+def stack_directory() -> Path:
+    """Return the folder of the embedded stack: `STACK_DIRECTORY`, else `.data` beside the code."""
+    return Path(os.environ.get("STACK_DIRECTORY") or ROOT / ".data")
+
+
+def embedded_stack() -> Addresses | None:
+    """Return the running embedded stack, unless the environment names a Temporal server of its own."""
+    found = running_stack(stack_directory())
+    address = os.environ.get("TEMPORAL_ADDRESS")
+    return found if found is not None and address in (None, "", found.temporal) else None
+
+
+def settings() -> Settings:
+    """Return the settings of the environment, those of a running embedded stack filling what is not set."""
+    stack = embedded_stack()
+    return Settings.from_environment({**(stack.environment() if stack else {}), **os.environ})
+
+
+def policy(chosen: Settings) -> Policy:
+    """Load the policy file; a relative path that is not found is looked for beside the code."""
+    path = chosen.policy_file if chosen.policy_file.exists() else ROOT / chosen.policy_file
+    try:
+        return load_policy(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PolicyError(f"POLICY_FILE {path} cannot be read: {error.strerror}") from None
+
+
+async def open_client() -> OrderClient:
+    """Connect to the environment's Temporal, or to the running embedded stack; raises UnreachableError."""
+    chosen = settings()
+    stack = embedded_stack()
+    overrides = {"target_host": stack.temporal, "namespace": "default"} if stack else {}
+    try:
+        client = await asyncio.wait_for(connect(**overrides), 10)
+    except (RuntimeError, RPCError, TimeoutError) as error:
+        raise UnreachableError(
+            f"no Temporal server answers ({str(error)[:120]}); set TEMPORAL_ADDRESS, or run `python -m starter stack`"
+        ) from None
+    return OrderClient(client, chosen.task_queue, policy(chosen))
+
+
+def tell_refusal(refusal: Refusal) -> None:
+    """Print a refusal: fact and limit, remedy, rule."""
+    problems.print(f"[bold red]{refusal.code}[/]: {_plain(refusal.message)}", soft_wrap=True)
+    problems.print(f"  → {_plain(refusal.remedy)}  [dim]\\[{refusal.rule}][/]", soft_wrap=True)
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", "\\[")
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Print an error and end with `code`."""
+    problems.print(f"[bold red]error[/]: {_plain(message)}", soft_wrap=True)
+    raise typer.Exit(code)
+
+
+def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a command's work; its errors become exit codes 2 (bad input), 3 (refused) and 4 (no connection)."""
+    try:
+        asyncio.run(work())
+    except RefusedError as error:
+        tell_refusal(error.refusal)
+        raise typer.Exit(REFUSED) from None
+    except (InputError, PolicyError, SettingsError) as error:
+        fail(str(error), BAD_INPUT)
+    except (UnreachableError, StackError) as error:
+        fail(str(error), NO_CONNECTION)
+    except BrokenPipeError:
+        # The reader of a pipe has seen enough; what is left in the buffer must not raise again at exit.
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None

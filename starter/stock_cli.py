@@ -1,0 +1,95 @@
+"""The stock commands of the starter: what a seller has, and its corrections."""
+
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.table import Table
+from sqlalchemy.exc import SQLAlchemyError
+
+from domain.order import Actor
+from starter import output
+from starter.client import InputError, RefusedError, UnreachableError
+from starter.session import console, open_client, run, settings
+from store.store import Store
+
+app = typer.Typer(help="A seller's stock: see it, correct it.", no_args_is_help=True)
+SAMPLES = {
+    "S-100": {"CUP-01": 1000, "POT-02": 200, "TRAY-03": 50},
+    "S-200": {"TAZZA-1": 500, "LAMPADA-2": 20},
+    "S-300": {"BOOK-1": 1000, "MAP-2": 5},
+}
+"""What the sample sellers have when an embedded stack starts for the first time."""
+
+
+def open_store() -> Store:
+    """Open the store of the settings; raises UnreachableError when it does not answer."""
+    store = Store(settings().database_url)
+    if not store.healthy():
+        raise UnreachableError("the store does not answer; check DATABASE_URL, or start a worker or the stack once")
+    return store
+
+
+def seed(store: Store) -> None:
+    """Give the sample sellers their stock, once."""
+    if store.stock():
+        return
+    for seller, items in SAMPLES.items():
+        for sku, units in items.items():
+            store.set_on_hand(seller, sku, units)
+
+
+@app.command("show")
+def show(
+    seller: Annotated[str | None, typer.Argument(help="Only this seller's.")] = None,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """Show units on hand, reserved and available."""
+
+    async def work() -> None:
+        rows = open_store().stock(seller)
+        if as_json:
+            output.print_json(console, [vars(row) | {"available": row.available} for row in rows])
+            return
+        table = Table(box=box.SIMPLE)
+        for name in ("seller", "sku", "on hand", "reserved", "available"):
+            table.add_column(name, justify="left" if name in ("seller", "sku") else "right")
+        for row in rows:
+            table.add_row(row.seller_id, row.sku, str(row.on_hand), str(row.reserved), str(row.available))
+        console.print(table)
+
+    run(work)
+
+
+@app.command("set")
+def set_units(
+    seller: Annotated[str, typer.Argument()],
+    sku: Annotated[str, typer.Argument()],
+    units: Annotated[int, typer.Argument(min=0, max=10**9, help="Units on hand.")],
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """Correct a seller's stock; orders that can no longer be filled are flagged as oversold, the newest first. [dim]P4[/]"""
+
+    async def work() -> None:
+        try:
+            oversold = open_store().set_on_hand(seller, sku, units)
+        except (ValueError, SQLAlchemyError) as error:
+            raise InputError(f"stock: {error}") from None
+        client = await open_client() if oversold else None
+        flagged = []
+        for number in oversold:
+            assert client is not None  # noqa: S101 - connected because there are oversold orders
+            try:
+                await client.command(number, "flag_oversold", {}, actor=Actor.SYSTEM)
+                flagged.append(number)
+            except RefusedError:
+                # Cancelled or shipped meanwhile: the order needs no flag any more.
+                continue
+        if as_json:
+            output.print_json(console, {"seller": seller, "sku": sku, "on_hand": units, "oversold": flagged})
+            return
+        console.print(f"{seller} has {units} of {sku}")
+        for number in flagged:
+            console.print(f"[yellow]oversold[/]: order {number}; cancel it with reason no_inventory")
+
+    run(work)
