@@ -78,15 +78,17 @@ async def _play(scene: Scene, stage: Stage) -> None:
 
 
 def _table(stages: list[Stage]) -> Table:
-    table = Table(
-        box=box.ROUNDED, title="A marketplace's order policy, lived through", title_justify="left", expand=True
-    )
-    for name, ratio in (("scene", 3), ("rules", 1), ("order", 2), ("what happened", 6), ("state", 2), ("", 1)):
-        table.add_column(name, ratio=ratio, overflow="fold")
+    title = "A marketplace's order policy, lived through"
+    table = Table(box=box.ROUNDED, title=title, title_justify="left", show_lines=True)
+    table.add_column("scene", ratio=2)
+    table.add_column("what happened", ratio=3)
+    table.add_column("order and state", no_wrap=True)
+    table.add_column("")
     for scene, stage in zip(SCENES, stages, strict=True):
         mark = "[red]✗[/]" if stage.failure else "[green]✓[/]" if stage.done else "…"
         state = output.status(stage.status) if stage.status else ""
-        table.add_row(scene.title, scene.rules, stage.number, ", ".join(stage.steps), state, mark)
+        order = f"{stage.number}\n{state}"
+        table.add_row(f"{scene.title}\n[dim]{scene.rules}[/]", ", ".join(stage.steps), order, mark)
     return table
 
 

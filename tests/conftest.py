@@ -1,0 +1,59 @@
+"""A real stack for the tests of the running thing: server, payment provider, mail sink, store, and a worker in process."""
+
+import asyncio
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from live_kit import Live, open_live
+
+from sandbox.stack import Stack
+
+pytest_plugins: list[str] = []
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the size of the long races."""
+    parser.addoption(
+        "--soak", type=int, default=0, help="orders in the long version of the races; 0 runs the short one"
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test that uses the live stack, so that those alone can be run again without a workflow cache."""
+    for item in items:
+        if "live" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.live)
+
+
+@pytest.fixture(scope="session")
+def stack_folder() -> Iterator[Path]:
+    """A folder for the stack's data."""
+    with tempfile.TemporaryDirectory(prefix="orders-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+async def stack(stack_folder: Path) -> AsyncIterator[Stack]:
+    """The embedded stack without a worker."""
+    clean = {name: "" for name in os.environ if name.startswith("TEMPORAL_")}
+    running = Stack(stack_folder, ui_port=None, environment=clean)
+    await running.start(with_worker=False)
+    yield running
+    await running.stop()
+
+
+@pytest.fixture(scope="session")
+async def live(stack: Stack) -> AsyncIterator[Live]:
+    """Orders on the stack, with a worker in this process."""
+    async with open_live(stack, max_cached_workflows=int(os.environ.get("MAX_CACHED_WORKFLOWS", "1000"))) as orders:
+        yield orders
+
+
+@pytest.fixture
+async def no_faults(live: Live) -> AsyncIterator[None]:
+    """Leave provider and mail sink without faults, whatever the test did."""
+    yield
+    await asyncio.gather(live.clear_faults())
