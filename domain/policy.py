@@ -59,6 +59,7 @@ class PolicySnapshot(Windows):
     auto_approval_window: timedelta | None = None
     shipping_options: Mapping[str, int]
     seller: SellerProfile
+    live_attributes: bool = True
 
     @property
     def buyer_cancel_window(self) -> timedelta:
@@ -67,12 +68,17 @@ class PolicySnapshot(Windows):
 
 
 class MarketplacePolicy(Form):
-    """One `[marketplaces.CODE]` table: currency, time zone, shipping options with their fees, and its own windows."""
+    """One `[marketplaces.CODE]` table: currency, time zone, shipping options with their fees, and its own windows.
+
+    Without `live_attributes` an order's search attributes stay as they were at its placement, which saves one billable
+    action for each change of state; orders are then found by state in the store alone.
+    """
 
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
     timezone: str
     shipping_options: Annotated[dict[Code, Minor], Field(min_length=1)]
     windows: dict[str, Any] = Field(default_factory=dict)
+    live_attributes: bool = True
 
     @model_validator(mode="after")
     def _known_timezone(self) -> Self:
@@ -148,6 +154,7 @@ class Policy(Form):
             handling_time=seller.handling_time,
             auto_approval_window=None if minutes is None else timedelta(minutes=minutes),
             shipping_options=place.shipping_options,
+            live_attributes=place.live_attributes,
             seller=SellerProfile(
                 seller_id=seller_id, **seller.model_dump(include={"name", "email", "language", "notify_sold"})
             ),

@@ -36,7 +36,7 @@ from domain.commands import MAX_COMMAND_BYTES, UnreadableCommandError, parse_com
 from domain.money import format_money
 from domain.order import Actor, HistoryEntry, Status
 from domain.placement import Placement, PlacementError, PlaceOrder, check_against_policy
-from domain.policy import Policy, PolicyError
+from domain.policy import Policy, PolicyError, PolicySnapshot
 from domain.refusals import Refusal, RefusalCode, refuse
 from domain.views import OrderView
 from workflows.display import FLAGS, NEXT_DEADLINE, SELLER, STATUS
@@ -128,7 +128,7 @@ class OrderClient:
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
                 memo={"content": content},
                 static_summary=f"{units} units, {format_money(total, policy.currency)}, seller {placement.seller_id}",
-                search_attributes=_first_attributes(placement, datetime.now(UTC) + policy.processing_window),
+                search_attributes=_first_attributes(placement, policy),
             )
         except WorkflowAlreadyStartedError:
             return await self._attach(number, content)
@@ -299,14 +299,12 @@ class OrderClient:
             raise _unreachable(error) from error
 
 
-def _first_attributes(placement: Placement, deadline: datetime) -> TypedSearchAttributes:
-    return TypedSearchAttributes(
-        [
-            SearchAttributePair(STATUS, Status.PENDING.value),
-            SearchAttributePair(SELLER, placement.seller_id),
-            SearchAttributePair(NEXT_DEADLINE, deadline),
-        ]
-    )
+def _first_attributes(placement: Placement, policy: PolicySnapshot) -> TypedSearchAttributes:
+    seller = SearchAttributePair(SELLER, placement.seller_id)
+    if not policy.live_attributes:
+        return TypedSearchAttributes([seller])
+    deadline = SearchAttributePair(NEXT_DEADLINE, datetime.now(UTC) + policy.processing_window)
+    return TypedSearchAttributes([seller, SearchAttributePair(STATUS, Status.PENDING.value), deadline])
 
 
 async def _answer(update: WorkflowUpdateHandle[OrderView]) -> OrderView | None:

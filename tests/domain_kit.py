@@ -14,7 +14,7 @@ from domain.deadlines import Deadline, next_deadline
 from domain.decide import Accepted, CommandEvent, decide
 from domain.effects import Authorize, Capture, Effect, Notice, NoticeKind, Outcome, Publish, Reserve, Result, Void
 from domain.journal import Message, Verdict, receive, record, unrecorded
-from domain.order import Actor, HistoryEntry, Order, Status
+from domain.order import Actor, HistoryEntry, Order, PaymentStatus, Status
 from domain.placement import PlaceOrder, first_authorization, open_order, parse_placement
 from domain.policy import Policy, load_policy
 from domain.refusals import Refusal
@@ -155,6 +155,7 @@ class Scene:
         self.open: list[Effect] = [first_authorization(self.order, view(self.order, T0))]
         self.effects: list[Effect] = list(self.open)
         self.notices: list[Notice] = []
+        self.paid: set[tuple[PaymentStatus, Result, PaymentStatus]] = set()
 
     def answer(self, *answers: Result | str) -> "Scene":
         """Let the partners give these answers next."""
@@ -187,13 +188,19 @@ class Scene:
             if not isinstance(decision, Accepted) or decision.awaited is None:
                 return verdict
             self.effects.append(decision.awaited)
-            outcome = self.partners.perform(decision.awaited, self.now)
-            verdict = record(self.order, outcome, decide(self.order, outcome, self.now), self.now)
+            verdict = self._ask(decision.awaited)
+
+    def _ask(self, effect: Effect) -> Verdict:
+        outcome, before = self.partners.perform(effect, self.now), self.order.payment.status
+        verdict = record(self.order, outcome, decide(self.order, outcome, self.now), self.now)
+        if isinstance(effect, Authorize | Capture):
+            self.paid.add((before, outcome.result, verdict.order.payment.status))
+        return verdict
 
     def settle(self) -> "Scene":
         """Perform the effects that run in the background, until none is left."""
         while self.open:
-            self.decide(self.partners.perform(self.open.pop(0), self.now))
+            self._follow(self._ask(self.open.pop(0)))
         return self
 
     def publish(self) -> "Scene":

@@ -3,6 +3,7 @@
 - Background effects are tried until they succeed: a partner that is down delays them and nothing else.
 - Awaited effects hold up the order's other commands, so they are bounded to `AWAITED_FOR` in all; past it the outcome
   is unknown and whatever the partner did is undone in the background.
+- A record without notices is tried once as a local activity, which costs no task of its own, before it goes the patient way.
 - A void is tried in rounds, so that one that keeps failing becomes visible after the first minute.
 - A business refusal (a declined card, no stock) is a result of the activity, not a failure, and so is never retried.
 """
@@ -25,6 +26,12 @@ _PATIENT = RetryPolicy(
 _EAGER = RetryPolicy(
     initial_interval=timedelta(milliseconds=500), backoff_coefficient=1.5, maximum_interval=timedelta(seconds=3)
 )
+
+AT_ONCE: dict[str, Any] = {
+    "schedule_to_close_timeout": timedelta(seconds=2),
+    "retry_policy": RetryPolicy(maximum_attempts=1),
+}
+"""Options of the local activity that tries a mere record first."""
 
 
 def activity_of(effect: Effect, *, awaited: bool) -> tuple[str, dict[str, Any]]:

@@ -4,26 +4,28 @@ It turns deadlines into timers, commands into decisions and effects into activit
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Iterable, Sequence
 
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from domain.deadlines import SUMMARIES, Deadline, next_deadline
     from domain.decide import decide
     from domain.effects import Authorize, Effect, Notice, Outcome, Publish, Result, Void
-    from domain.journal import Message, Verdict, engine_error, receive, record, unrecorded, wants_turn_before
+    from domain.journal import Message, Verdict, receive, record, unrecorded, wants_turn_before
     from domain.order import CLOSED, Actor, HistoryEntry, Order
     from domain.placement import PlacementError, first_authorization, open_order
     from domain.refusals import Refusal, RefusalCode, refuse
     from domain.views import OrderView, view
     from workflows.display import attribute_updates, details, shown
-    from workflows.effects import activity_of
+    from workflows.effects import AT_ONCE, activity_of
     from workflows.inputs import Carried, OrderInput, OrderResult
+    from workflows.wire import as_error, read_message, viewer_of
 
 
 Ticket = asyncio.Future[OrderView | Refusal]
@@ -79,7 +81,7 @@ class OrderWorkflow:
         """Live the order's whole life; fails only where the placement itself is refused."""
         if self._invalid is not None:
             await workflow.wait_condition(workflow.all_handlers_finished)
-            raise _error(self._invalid)
+            raise as_error(self._invalid)
         life = asyncio.create_task(self._live())
         while not life.done():
             try:
@@ -92,7 +94,7 @@ class OrderWorkflow:
         if (carried := life.result()) is not None:
             workflow.continue_as_new(OrderInput(carried=carried))
         if self._order.rejected is not None:
-            raise _error(self._order.rejected)
+            raise as_error(self._order.rejected)
         cancellation = self._order.cancellation
         return OrderResult(
             number=self._order.number,
@@ -103,19 +105,19 @@ class OrderWorkflow:
     @workflow.signal(dynamic=True, description="Any command by its name, with one JSON object; fire and forget.")
     def on_signal(self, name: str, args: Sequence[RawValue]) -> None:
         """Take in a command that nobody waits for."""
-        self._mailbox.append((_message(name, args, str(workflow.uuid4())), None))
+        self._mailbox.append((read_message(name, args, str(workflow.uuid4())), None))
 
     @workflow.update(dynamic=True, description="Any command by its name, with one JSON object; answers the order.")
     async def on_update(self, name: str, args: Sequence[RawValue]) -> OrderView:
         """Take in a command and answer it: the order as its actor may see it, or the refusal as an ApplicationError."""
         if self._invalid is not None:
-            raise _error(self._invalid)
+            raise as_error(self._invalid)
         info = workflow.current_update_info()
         ticket: Ticket = asyncio.Future()
-        self._mailbox.append((_message(name, args, info.id if info else str(workflow.uuid4())), ticket))
+        self._mailbox.append((read_message(name, args, info.id if info else str(workflow.uuid4())), ticket))
         answer = await ticket
         if isinstance(answer, Refusal):
-            raise _error(answer)
+            raise as_error(answer)
         return answer
 
     @workflow.query(name="order", description="The order as `viewer` (buyer, seller, operator) may see it.")
@@ -130,7 +132,7 @@ class OrderWorkflow:
 
     def _readable(self) -> Order:
         if self._invalid is not None:
-            raise _error(self._invalid)
+            raise as_error(self._invalid)
         return self._order
 
     async def _live(self) -> Carried | None:
@@ -175,7 +177,7 @@ class OrderWorkflow:
             verdict = engine_error(self._order, event, error, now)
         refusal = await self._follow(verdict)
         if ticket is not None:
-            ticket.set_result(refusal or view(self._order, workflow.now(), _viewer(event)))
+            ticket.set_result(refusal or view(self._order, workflow.now(), viewer_of(event)))
 
     async def _follow(self, verdict: Verdict) -> Refusal | None:
         """Make the verdict true: keep the state, start its effects, and where it waits for a partner see it through."""
@@ -210,6 +212,11 @@ class OrderWorkflow:
         self._mailbox.append((outcome, None))
 
     async def _execute(self, effect: Effect, *, awaited: bool) -> Outcome:
+        if isinstance(effect, Publish) and not effect.notices:
+            # In the common case a mere record costs no task of its own; a store that does not answer at once is left
+            # to the patient activity below.
+            with contextlib.suppress(ActivityError):
+                return await self._record_at_once(effect)
         name, options = activity_of(effect, awaited=awaited)
         try:
             outcome: Outcome = await workflow.execute_activity(name, effect, result_type=Outcome, **options)
@@ -217,6 +224,10 @@ class OrderWorkflow:
             if isinstance(effect, Void):
                 return Outcome(result=Result.VOID_FAILED, reference=effect.reference, round=effect.round)
             return Outcome(result=Result.UNANSWERED, reference=effect.key)
+        return outcome
+
+    async def _record_at_once(self, effect: Publish) -> Outcome:
+        outcome: Outcome = await workflow.execute_local_activity("record", effect, result_type=Outcome, **AT_ONCE)
         return outcome
 
     def _publish(self) -> None:
@@ -241,7 +252,8 @@ class OrderWorkflow:
 
     def _show(self, before: Order | None) -> None:
         workflow.set_current_details(details(self._order, workflow.now()))
-        if before is not None and shown(before) != shown(self._order):
+        live = self._order.policy.live_attributes
+        if live and before is not None and shown(before) != shown(self._order):
             workflow.upsert_search_attributes(attribute_updates(self._order))
 
     def _arm(self) -> None:
@@ -275,25 +287,3 @@ class OrderWorkflow:
             notices=tuple(self._notices),
             dirty=self._dirty,
         )
-
-
-def _message(name: str, args: Sequence[RawValue], message_id: str) -> Message:
-    size = sum(len(each.payload.data) for each in args)
-    if len(args) != 1:
-        return Message(
-            name=name, message_id=message_id, size=size, unreadable=f"input: {len(args)} arguments; give one"
-        )
-    try:
-        payload = workflow.payload_converter().from_payload(args[0].payload)
-    except Exception as error:  # noqa: BLE001 - what cannot be decoded is refused, never dropped
-        return Message(name=name, message_id=message_id, size=size, unreadable=f"input: not JSON ({error})"[:300])
-    return Message(name=name, payload=payload, message_id=message_id, size=size)
-
-
-def _viewer(message: Message) -> Actor:
-    actor = message.payload.get("actor") if isinstance(message.payload, dict) else None
-    return Actor.SELLER if actor == Actor.SELLER else Actor.OPERATOR
-
-
-def _error(refusal: Refusal) -> ApplicationError:
-    return ApplicationError(str(refusal), refusal.model_dump(), type=refusal.code, non_retryable=True)
