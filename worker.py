@@ -53,11 +53,13 @@ def build_worker(client: Client, settings: Settings, provider: PaymentProvider, 
 
 async def work(settings: Settings) -> None:
     """Run a worker until SIGTERM or SIGINT, then let it finish what is under way."""
-    client = await connect()
+    try:
+        client, store = await connect(), Store(settings.database_url)
+    except ValueError as error:
+        raise SettingsError(f"TEMPORAL_ADDRESS or DATABASE_URL: {error}") from None
     await ensure_search_attributes(client)
-    store = Store(settings.database_url)
     await asyncio.to_thread(store.migrate)
-    provider = HttpPaymentProvider(settings.payment_provider_url, timeout=8.0)
+    provider = HttpPaymentProvider(settings.payment_provider_url, timeout=5.0)
     mailer = Mailer(settings.smtp_host, settings.smtp_port, sender=settings.mail_from)
     stop = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):

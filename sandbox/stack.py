@@ -107,11 +107,13 @@ class Stack:
         smtp_port: int = 0,
         mail_port: int = 0,
         environment: Mapping[str, str] | None = None,
+        server_options: tuple[str, ...] = (),
     ) -> None:
         self.directory = directory.resolve()
         self._temporal_port = temporal_port or free_port()
         self._ui_port = None if ui_port is None else (ui_port or free_port())
         self._provider_port, self._smtp_port, self._mail_port = provider_port, smtp_port, mail_port
+        self._server_options = (*SERVER_OPTIONS, *server_options)
         self._environment = {**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})}
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self.addresses: Addresses | None = None
@@ -164,7 +166,7 @@ class Stack:
         """Start one more worker under `name` and wait until it polls."""
         environment = {**self._environment, **self._found.environment()}
         await self._spawn(name, sys.executable, str(ROOT / "worker.py"), environment=environment)
-        await self._until(name, self._worker_polls)
+        await self._until(name, lambda: self._worker_polls(name))
 
     async def stop(self) -> None:
         """Stop every part, workers first, each by its process id; what does not stop in time is killed."""
@@ -201,7 +203,7 @@ class Stack:
             temporal_binary(),
             *("server", "start-dev", f"--ip={HOST}", f"--port={self._temporal_port}", f"--db-filename={database}"),
             *ui,
-            *SERVER_OPTIONS,
+            *self._server_options,
         )
 
     async def _start_provider(self) -> None:
@@ -273,7 +275,7 @@ class Stack:
         except (RPCError, RuntimeError):
             return False
 
-    async def _worker_polls(self) -> bool:
+    async def _worker_polls(self, name: str) -> bool:
         with contextlib.suppress(RPCError, RuntimeError):
             client = await Client.connect(self._found.temporal)
             queue = self._environment.get("TASK_QUEUE", "orders")
@@ -283,7 +285,8 @@ class Stack:
                 task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
             )
             answer = await client.workflow_service.describe_task_queue(request)
-            return len(answer.pollers) > 0
+            # Temporal's SDK names a worker PID@HOST.
+            return any(each.identity.startswith(f"{self._processes[name].pid}@") for each in answer.pollers)
         return False
 
 

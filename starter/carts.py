@@ -90,14 +90,20 @@ def read(payload: object) -> Placement:
         raise InputError(str(error)) from None
 
 
+def read_json(path: Path, name: str = "file") -> Any:
+    """Read a JSON file; raises InputError naming the field, the file and what is wrong with it."""
+    try:
+        size = path.stat().st_size
+        if size <= MAX_FILE_BYTES:
+            return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{name}: {path} cannot be read as JSON: {error}") from None
+    raise InputError(f"{name}: {path} has {size} bytes; at most {MAX_FILE_BYTES}")
+
+
 def read_file(path: Path) -> list[Placement]:
     """Read one placement or a list of them from a JSON file; raises InputError naming every bad one by its position."""
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise InputError(f"file: {path} has {path.stat().st_size} bytes; at most {MAX_FILE_BYTES}")
-        payload = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"file: {path} cannot be read as JSON: {error}") from None
+    payload = read_json(path)
     carts = payload if isinstance(payload, list) else [payload]
     if not 1 <= len(carts) <= MOST_ORDERS:
         raise InputError(f"file: {len(carts)} orders; 1 to {MOST_ORDERS}")

@@ -4,21 +4,21 @@ Exit codes: 0 done, 2 bad input, 3 refused by policy, 4 no connection.
 """
 
 import asyncio
-import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.live import Live
 from rich.progress import Progress
+from temporalio.client import WorkflowExecutionStatus
 
 from domain.base import format_duration, parse_duration
 from domain.commands import BuyerReason, SellerReason
 from domain.order import CLOSED, Actor, Status
 from domain.placement import Placement
 from starter import carts, output, stock_cli
-from starter.client import InputError, OrderClient, RefusedError
+from starter.client import InputError, OrderClient, RefusedError, UnreachableError
 from starter.session import console, embedded_stack, fail, open_client, problems, run
 
 app = typer.Typer(
@@ -35,6 +35,8 @@ Number = Annotated[str, typer.Argument(metavar="ORDER", help="Order number, like
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 CommandId = Annotated[str | None, typer.Option("--id", help="Idempotency id; the same id is carried out once.")]
 
+PATIENCE = 3.0
+"""Seconds that a new order's view is waited for."""
 ORDERS, BUYERS, SELLERS, SYSTEM, LOCAL = (
     "Orders",
     "As the buyer",
@@ -63,6 +65,8 @@ def place(
 
     async def work() -> None:
         if file is not None:
+            if item or number is not None or count > 1:
+                raise InputError("file: the file says what is ordered; leave --item, --number and --count out")
             placements = carts.read_file(file)
         else:
             if count > 1 and number is not None:
@@ -88,7 +92,14 @@ def place(
 async def _place_one(client: OrderClient, placement: Placement, as_json: bool) -> None:
     placed = await client.place(placement)
     await client.settled(placed.number)
-    order = await client.order(placed.number)
+    try:
+        order = await asyncio.wait_for(client.order(placed.number), PATIENCE)
+    except (UnreachableError, TimeoutError):
+        # The server has the order, only nobody works on it: it is safe, and placing it again would attach to it.
+        if as_json:
+            return output.print_json(console, {"number": placed.number, "received": True, "order": None})
+        told = f"received: order {placed.number} is kept and will be decided when a worker runs"
+        return console.print(told, soft_wrap=True)
     if as_json:
         output.print_json(console, order)
         return
@@ -137,9 +148,8 @@ def _send(number: str, name: str, fields: dict[str, Any], actor: Actor, command_
         if as_json:
             output.print_json(console, {"id": reply.command_id, "received": True, "order": reply.order})
         elif reply.order is None:
-            console.print(
-                f"received: {name} of order {number} will be decided when a worker runs (id {reply.command_id})"
-            )
+            when = "will be decided when a worker runs"
+            console.print(f"received: {name} of order {number} {when} (id {reply.command_id})", soft_wrap=True)
         else:
             console.print(f"[green]done[/]: {name}; order {number} is {output.status(reply.order.status)}")
 
@@ -156,10 +166,10 @@ def edit(
     as_json: AsJson = False,
 ) -> None:
     """Change quantities, address or shipping option within the edit window. [dim]E1[/]"""
+    lines = [_quantity(each) for each in item or []]
     try:
-        lines = [_quantity(each) for each in item or []]
-        new_address = json.loads(address.read_text(encoding="utf-8")) if address else None
-    except (OSError, UnicodeDecodeError, ValueError) as error:
+        new_address = carts.read_json(address, "address") if address else None
+    except InputError as error:
         fail(str(error), 2)
     fields = {"lines": lines, "shipping_address": new_address, "shipping_option": shipping}
     _send(number, "edit", fields, Actor.BUYER, command_id, as_json)
@@ -167,9 +177,16 @@ def edit(
 
 def _quantity(text: str) -> dict[str, Any]:
     sku, _, quantity = text.partition(":")
-    if not quantity.isdigit():
-        raise ValueError(f"item: {text!r} is not SKU:QUANTITY; write for example CUP-01:2")
+    if not (quantity.isdecimal() and len(quantity) < 10):
+        fail(f"item: {text!r} is not SKU:QUANTITY; write for example CUP-01:2", 2)
     return {"sku": sku, "quantity": int(quantity)}
+
+
+def _duration(text: str) -> timedelta:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        fail(f"duration: {error}", 2)
 
 
 @app.command(rich_help_panel=BUYERS)
@@ -239,10 +256,7 @@ def ship(
     as_json: AsJson = False,
 ) -> None:
     """Confirm a shipment; the first one charges the buyer. [dim]S1 S2[/]"""
-    try:
-        lines = [_quantity(each) for each in item or []]
-    except ValueError as error:
-        fail(str(error), 2)
+    lines = [_quantity(each) for each in item or []]
     fields = {"carrier": carrier, "tracking_number": tracking, "lines": lines}
     _send(number, "ship", fields, as_, command_id, as_json)
 
@@ -266,10 +280,9 @@ def extend_edit(
     as_json: AsJson = False,
 ) -> None:
     """Extend the edit window of one running order. [dim]E6[/]"""
-    try:
-        minutes = int(parse_duration(by).total_seconds() // 60)
-    except ValueError as error:
-        fail(str(error), 2)
+    minutes, rest = divmod(_duration(by), timedelta(minutes=1))
+    if rest:
+        fail(f"duration: {by}; give whole minutes, like 10m or 2h", 2)
     _send(number, "extend_edit", {"minutes": minutes}, Actor.OPERATOR, command_id, as_json)
 
 
@@ -297,14 +310,11 @@ def list_orders(
     status: Annotated[Status | None, typer.Option(help="Only orders in this state.")] = None,
     seller: Annotated[str | None, typer.Option(help="Only orders of this seller.")] = None,
     deadline: Annotated[str | None, typer.Option(help="Only orders that change by themselves within, like 7d.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """List orders by state, seller or deadline, the newest first."""
-    try:
-        before = datetime.now(UTC) + parse_duration(deadline) if deadline else None
-    except ValueError as error:
-        fail(str(error), 2)
+    before = datetime.now(UTC) + _duration(deadline) if deadline else None
 
     async def work() -> None:
         client = await open_client()
@@ -332,7 +342,7 @@ def watch(number: Number) -> None:
                     seen = length
                     order, entries = await client.order(number), await client.history(number)
                     live.update(output.order_panel(order, entries, _url(number)), refresh=True)
-                    if order.status in CLOSED:
+                    if order.status in CLOSED or found.status is not WorkflowExecutionStatus.RUNNING:
                         return
                 await asyncio.sleep(0.3)
 
@@ -348,10 +358,7 @@ def travel(
     """Move one order's clock ahead, on the embedded stack: live through 7 days in a second."""
     from starter.travel import travel as move  # noqa: PLC0415 - pulls in Temporal's test helpers, for this command only
 
-    try:
-        duration = parse_duration(by)
-    except ValueError as error:
-        fail(str(error), 2)
+    duration = _duration(by)
 
     async def work() -> None:
         client = await open_client()

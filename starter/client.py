@@ -110,11 +110,7 @@ class OrderClient:
         Raises InputError where the policy forbids it, RefusedError for a taken number, UnreachableError.
         """
         number, content = placement.order_number, placement.content()
-        try:
-            policy = self._policy.snapshot(placement.marketplace, placement.seller_id)
-            check_against_policy(placement, policy)
-        except (PolicyError, PlacementError) as error:
-            raise InputError(str(error)) from None
+        policy = self._snapshot(placement)
         units = sum(line.quantity for line in placement.lines)
         fee = policy.shipping_options[placement.shipping_option]
         total = fee + sum(line.quantity * line.unit_price.amount_minor for line in placement.lines)
@@ -135,6 +131,22 @@ class OrderClient:
         except RPCError as error:
             raise _unreachable(error) from error
         return Placed(number, handle, attached=False)
+
+    def _snapshot(self, placement: Placement) -> PolicySnapshot:
+        """Fix the policy for the order; raises InputError with everything in it that the policy does not know."""
+        known = self._policy
+        seller = placement.seller_id if placement.seller_id in known.sellers else next(iter(known.sellers))
+        errors = []
+        try:
+            policy = known.snapshot(placement.marketplace, seller)
+            check_against_policy(placement.model_copy(update={"seller_id": seller}), policy)
+        except (PolicyError, PlacementError) as error:
+            errors.append(str(error))
+        if seller != placement.seller_id:
+            errors.append(f"seller {placement.seller_id!r} is unknown; use one of: {', '.join(known.sellers)}")
+        if errors:
+            raise InputError("; ".join(errors))
+        return policy
 
     async def _attach(self, number: str, content: str) -> Placed:
         found = await self.describe(number)

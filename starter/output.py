@@ -62,7 +62,7 @@ def order_panel(order: OrderView, entries: Iterable[HistoryEntry] = (), url: str
         box=box.SIMPLE, show_header=False, title=f"order {order.number}: {status(order.status)}", title_justify="left"
     )
     facts.add_column(style="dim")
-    facts.add_column()
+    facts.add_column(overflow="fold")
     for name, value in _facts(order):
         facts.add_row(name, value)
     if url:
@@ -136,7 +136,7 @@ def history_table(entries: Iterable[HistoryEntry]) -> Table:
     """Show an order's history: when, who, what, accepted or refused and why."""
     table = Table(box=box.SIMPLE, title="history", title_justify="left")
     for name in ("#", "when", "who", "what", "answer"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for each in entries:
         table.add_row(str(each.seq), format_instant(each.at), each.actor or "?", _what(each), _reply(each))
     return table
@@ -158,7 +158,7 @@ def listing(orders: Iterable[Listed]) -> Table:
     """Show many orders, one a row."""
     table = Table(box=box.SIMPLE)
     for name in ("order", "state", "seller", "placed", "changes by itself at", "flags"):
-        table.add_column(name)
+        table.add_column(name, no_wrap=name in ("order", "state"), overflow="fold")
     for each in orders:
         deadline = format_instant(each.deadline) if each.deadline else ""
         flags = f"[yellow]{', '.join(each.flags)}[/]" if each.flags else ""

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -20,8 +21,9 @@ from starter.client import InputError, OrderClient, RefusedError, UnreachableErr
 from workflows.connection import connect
 
 OK, BAD_INPUT, REFUSED, NO_CONNECTION = 0, 2, 3, 4
-console = Console(highlight=False)
-problems = Console(stderr=True, highlight=False)
+# Without `emoji`, a title like ":cup:" is shown and printed as JSON as it is.
+console = Console(highlight=False, emoji=False)
+problems = Console(stderr=True, highlight=False, emoji=False)
 
 
 def stack_directory() -> Path:
@@ -58,11 +60,20 @@ async def open_client() -> OrderClient:
     overrides = {"target_host": stack.temporal, "namespace": "default"} if stack else {}
     try:
         client = await asyncio.wait_for(connect(**overrides), 10)
+    except ValueError as error:
+        raise InputError(f"TEMPORAL_ADDRESS: {error}; write HOST:PORT") from None
     except (RuntimeError, RPCError, TimeoutError) as error:
         raise UnreachableError(
-            f"no Temporal server answers ({str(error)[:120]}); set TEMPORAL_ADDRESS, or run `python -m starter stack`"
+            f"no Temporal server answers ({reason(error)}); set TEMPORAL_ADDRESS, or run `python -m starter stack`"
         ) from None
     return OrderClient(client, chosen.task_queue, policy(chosen))
+
+
+def reason(error: Exception) -> str:
+    """Return why a connection failed: address and cause where Temporal's message has them, else all of it."""
+    text = str(error) or "it took too long"
+    found = re.search(r', ([^,]+:\d+), .*message: "([^"]+)"', text)
+    return f"{found[1]}: {found[2]}" if found else text[:300]
 
 
 def tell_refusal(refusal: Refusal) -> None:

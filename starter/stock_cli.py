@@ -1,19 +1,21 @@
 """The stock commands of the starter: what a seller has, and its corrections."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
 from rich.table import Table
-from sqlalchemy.exc import SQLAlchemyError
 
 from domain.order import Actor
 from starter import output
 from starter.client import InputError, RefusedError, UnreachableError
 from starter.session import console, open_client, run, settings
-from store.store import Store
+
+if TYPE_CHECKING:
+    from store.store import Store
 
 app = typer.Typer(help="A seller's stock: see it, correct it.", no_args_is_help=True)
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 SAMPLES = {
     "S-100": {"CUP-01": 1000, "POT-02": 200, "TRAY-03": 50},
     "S-200": {"TAZZA-1": 500, "LAMPADA-2": 20},
@@ -22,15 +24,20 @@ SAMPLES = {
 """What the sample sellers have when an embedded stack starts for the first time."""
 
 
-def open_store() -> Store:
+def open_store() -> "Store":
     """Open the store of the settings; raises UnreachableError when it does not answer."""
-    store = Store(settings().database_url)
+    from store.store import Store  # noqa: PLC0415 - the database's libraries take a second, for the stock commands only
+
+    try:
+        store = Store(settings().database_url)
+    except ValueError as error:
+        raise InputError(f"DATABASE_URL: {error}") from None
     if not store.healthy():
         raise UnreachableError("the store does not answer; check DATABASE_URL, or start a worker or the stack once")
     return store
 
 
-def seed(store: Store) -> None:
+def seed(store: "Store") -> None:
     """Give the sample sellers their stock, once."""
     if store.stock():
         return
@@ -42,7 +49,7 @@ def seed(store: Store) -> None:
 @app.command("show")
 def show(
     seller: Annotated[str | None, typer.Argument(help="Only this seller's.")] = None,
-    as_json: Annotated[bool, typer.Option("--json")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show units on hand, reserved and available."""
 
@@ -63,12 +70,14 @@ def show(
 
 @app.command("set")
 def set_units(
-    seller: Annotated[str, typer.Argument()],
-    sku: Annotated[str, typer.Argument()],
+    seller: Annotated[str, typer.Argument(help="Seller of the policy, like S-100.")],
+    sku: Annotated[str, typer.Argument(help="Item of the seller, like CUP-01.")],
     units: Annotated[int, typer.Argument(min=0, max=10**9, help="Units on hand.")],
-    as_json: Annotated[bool, typer.Option("--json")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Correct a seller's stock; orders that can no longer be filled are flagged as oversold, the newest first. [dim]P4[/]"""
+
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - as in open_store
 
     async def work() -> None:
         try:

@@ -14,7 +14,7 @@ from domain.deadlines import Deadline, next_deadline
 from domain.decide import Accepted, CommandEvent, decide
 from domain.effects import Authorize, Capture, Effect, Notice, NoticeKind, Outcome, Publish, Reserve, Result, Void
 from domain.journal import Message, Verdict, receive, record, unrecorded
-from domain.order import Actor, HistoryEntry, Order, PaymentStatus, Status
+from domain.order import Actor, Cancellation, HistoryEntry, Order, PaymentStatus, Status
 from domain.placement import PlaceOrder, first_authorization, open_order, parse_placement
 from domain.policy import Policy, load_policy
 from domain.refusals import Refusal
@@ -238,12 +238,25 @@ class Scene:
         return self.order.status
 
     @property
+    def cancellation(self) -> Cancellation:
+        """The order's one cancellation; raises LookupError where it was not cancelled."""
+        if self.order.cancellation is None:
+            raise LookupError("the order is not cancelled")
+        return self.order.cancellation
+
+    @property
     def last(self) -> HistoryEntry:
         """The newest line of the history."""
         return self.order.history[-1]
 
 
-PARCEL = {"carrier": "Yamato", "tracking_number": "T-1"}
+def code(scene: Scene, name: str, actor: str = "buyer", at: datetime | None = None, **fields: Any) -> str | None:
+    """Send a command; return the code of its refusal, None when it was accepted."""
+    refusal = scene.send(name, actor, at, **fields)
+    return refusal.code if refusal else None
+
+
+PARCEL: Json = {"carrier": "Yamato", "tracking_number": "T-1"}
 ALL_STATES = tuple(Status)
 
 

@@ -123,7 +123,9 @@ def kinds(effects: list[Effect]) -> set[Do]:
     return found | ({Do.RESERVE} if reserves else set())
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row.event in COMMANDS], ids=lambda row: " ".join(map(str, row[:5])))
+@pytest.mark.parametrize(
+    "row", [row for row in ROWS if row.event in COMMANDS], ids=lambda row: " ".join(map(str, row[:5]))
+)
 def test_a_row_is_carried_out_as_it_says(row: Row) -> None:
     """The row's actor with a valid command in its window is accepted: target state and no effects but the row's."""
     scene, chosen = before_command(row)
@@ -154,7 +156,9 @@ def before_event(row: Row) -> Scene:
     return scene
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row.event not in COMMANDS], ids=lambda row: " ".join(map(str, row[:2])))
+@pytest.mark.parametrize(
+    "row", [row for row in ROWS if row.event not in COMMANDS], ids=lambda row: " ".join(map(str, row[:2]))
+)
 def test_an_event_of_the_marketplace_does_as_its_row_says(row: Row) -> None:
     """A deadline that passes or a partner that answers leads to the row's target with no mails but the row's."""
     scene = before_event(row)

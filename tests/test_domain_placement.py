@@ -269,7 +269,16 @@ def test_the_policy_file_is_the_projects_own() -> None:
 
 @pytest.mark.parametrize(
     "stamp",
-    ["2026-02-30T00:00:00Z", "2026-13-01T00:00:00Z", "2026-01-01T25:00:00Z", "2026-03-01T12:00:00", "today", "", True, {}],
+    [
+        "2026-02-30T00:00:00Z",
+        "2026-13-01T00:00:00Z",
+        "2026-01-01T25:00:00Z",
+        "2026-03-01T12:00:00",
+        "today",
+        "",
+        True,
+        {},
+    ],
     ids=str,
 )
 def test_a_command_of_an_impossible_time_is_refused(stamp: object) -> None:

@@ -110,7 +110,10 @@ def test_an_auto_approval_must_outlast_every_marketplaces_window() -> None:
 def test_a_marketplace_overrides_windows_for_itself_alone() -> None:
     """A marketplace's own windows hold for its orders and for no other marketplace's."""
     loaded = policy(
-        ('timezone = "Europe/Rome"', 'timezone = "Europe/Rome"\nwindows = { edit_window = "10m", confirm_window = "3d" }')
+        (
+            'timezone = "Europe/Rome"',
+            'timezone = "Europe/Rome"\nwindows = { edit_window = "10m", confirm_window = "3d" }',
+        )
     )
     italy, japan = loaded.snapshot("IT", "S-100"), loaded.snapshot("JP", "S-100")
     assert (italy.edit_window, italy.confirm_window, italy.cancel_window) == (10 * MINUTE, 3 * DAY, 30 * MINUTE)

@@ -15,8 +15,8 @@ from temporalio.common import RetryPolicy
 
 from domain.effects import Authorize, Capture, Effect, Publish, Reserve, Void
 
-AWAITED_FOR = timedelta(seconds=20)
-ATTEMPT = timedelta(seconds=10)
+AWAITED_FOR = timedelta(seconds=15)
+ATTEMPT = timedelta(seconds=6)
 FIRST_VOID_ROUND = timedelta(minutes=1)
 LATER_VOID_ROUNDS = timedelta(hours=6)
 

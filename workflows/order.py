@@ -17,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.deadlines import SUMMARIES, Deadline, next_deadline
     from domain.decide import decide
     from domain.effects import Authorize, Effect, Notice, Outcome, Publish, Result, Void
-    from domain.journal import Message, Verdict, receive, record, unrecorded, wants_turn_before
+    from domain.journal import Message, Verdict, engine_error, receive, record, unrecorded, wants_turn_before
     from domain.order import CLOSED, Actor, HistoryEntry, Order
     from domain.placement import PlacementError, first_authorization, open_order
     from domain.refusals import Refusal, RefusalCode, refuse

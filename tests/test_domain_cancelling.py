@@ -1,0 +1,420 @@
+"""Chapter C: who cancels before shipment, how, and that every cancellation ends with nothing held and nothing charged."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from itertools import permutations
+from typing import Any
+
+import pytest
+from domain_kit import (
+    DAY,
+    HOUR,
+    MINUTE,
+    NEW_ADDRESS,
+    NUMBER,
+    PARCEL,
+    SECOND,
+    T0,
+    Scene,
+    cart,
+    code,
+    declined,
+    in_state,
+    partly,
+    pending,
+    shipped,
+    unshipped,
+)
+
+from domain.commands import COMMANDS, BuyerReason, SellerReason
+from domain.effects import NoticeKind, Outcome, Result, Void
+from domain.order import Actor, Flag, PaymentStatus, RequestStatus, Status
+from domain.views import view
+
+Way = Callable[[], Scene]
+FIRST = f"{NUMBER}/1/authorize"
+
+
+def asked(placed: dict[str, Any] | None = None, **fields: Any) -> Scene:
+    """Return an Unshipped order whose buyer asked officially to cancel, an hour after placement."""
+    scene = unshipped(placed).at(T0 + 3 * HOUR)
+    scene.send("request_cancellation", **fields)
+    return scene
+
+
+def by_buyer_pending() -> Scene:
+    """The buyer cancels while the card is being authorised."""
+    scene = pending()
+    scene.send("cancel")
+    return scene
+
+
+def by_buyer() -> Scene:
+    """The buyer cancels a verified order."""
+    scene = unshipped()
+    scene.send("cancel", reason="found_cheaper")
+    return scene
+
+
+def by_early_request() -> Scene:
+    """The buyer files a request though it could have cancelled alone."""
+    scene = unshipped()
+    scene.send("request_cancellation")
+    return scene
+
+
+def by_seller() -> Scene:
+    """The seller has no stock."""
+    scene = unshipped()
+    scene.send("cancel", "seller", reason="no_inventory")
+    return scene
+
+
+def by_acceptance() -> Scene:
+    """The seller accepts the buyer's request."""
+    scene = asked()
+    scene.send("accept_cancellation", "seller")
+    return scene
+
+
+def by_processing_window() -> Scene:
+    """The marketplace gives up waiting for a card."""
+    return declined().at(T0 + 21 * DAY)
+
+
+def by_confirm_window() -> Scene:
+    """The marketplace gives up waiting for the seller."""
+    return unshipped().at(T0 + 9 * DAY)
+
+
+def after_failed_charge() -> Scene:
+    """The seller cancels after the charge was not answered and the hold undone."""
+    scene = unshipped().answer("lost")
+    scene.send("ship", "seller", **PARCEL)
+    scene.send("cancel", "seller", reason="general_adjustment")
+    return scene
+
+
+WAYS: list[Way] = [
+    by_buyer_pending,
+    by_buyer,
+    by_early_request,
+    by_seller,
+    by_acceptance,
+    by_processing_window,
+    by_confirm_window,
+    after_failed_charge,
+]
+ways = pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+
+
+@pytest.mark.rule("C9")
+@ways
+def test_every_cancellation_leaves_nothing_held_or_charged(way: Way) -> None:
+    """Whoever cancels: one state, one reason, one actor; every hold is voided, nothing charged, the buyer told."""
+    scene = way()
+    assert scene.status is Status.CANCELLED
+    assert scene.cancellation.reason
+    scene.settle()
+    assert scene.partners.charged == 0
+    assert not [key for key, hold in scene.partners.holds.items() if hold.live(scene.now)]
+    assert scene.order.payment.captured_minor == 0
+    assert scene.order.voids == ()
+    told = scene.mails(NoticeKind.ORDER_CANCELLED) + scene.mails(NoticeKind.REQUEST_ACCEPTED)
+    assert told.count("buyer") == 1
+    assert told.count("seller") <= 1
+
+
+@pytest.mark.rule("C9", "G6")
+@pytest.mark.parametrize(
+    ("way", "actor", "counts"),
+    [
+        (by_buyer_pending, Actor.BUYER, False),
+        (by_buyer, Actor.BUYER, False),
+        (by_early_request, Actor.BUYER, False),
+        (by_seller, Actor.SELLER, True),
+        (by_acceptance, Actor.SELLER, False),
+        (by_processing_window, Actor.SYSTEM, False),
+        (by_confirm_window, Actor.SYSTEM, True),
+    ],
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)
+def test_whom_a_cancellation_counts_against(way: Way, actor: Actor, counts: bool) -> None:
+    """A cancellation counts in the seller's rate when the seller wants it or lets the confirm window pass, else not."""
+    cancellation = way().cancellation
+    assert (cancellation.actor, cancellation.counts_in_rate) == (actor, counts)
+
+
+@pytest.mark.rule("C1")
+def test_the_sellers_notice_of_a_buyers_cancellation() -> None:
+    """The seller hears of a buyer's cancellation only if it knew of the order as one to ship."""
+    assert by_buyer().mails(NoticeKind.ORDER_CANCELLED) == ["buyer", "seller"]
+    assert by_buyer_pending().mails(NoticeKind.ORDER_CANCELLED) == ["buyer"]
+
+
+@pytest.mark.rule("C9")
+def test_an_authorisation_that_succeeds_after_the_cancellation_is_voided() -> None:
+    """The buyer cancels while the provider is away; whatever it authorises afterwards is voided."""
+    scene = by_buyer_pending()
+    late, void = scene.open
+    scene.open = []
+    scene.decide(scene.partners.perform(late, scene.now))
+    assert scene.status is Status.CANCELLED
+    assert scene.partners.holds[FIRST].live(scene.now)
+    scene.open.append(void)
+    scene.settle()
+    assert not scene.partners.holds[FIRST].live(scene.now)
+
+
+@pytest.mark.rule("C9")
+def test_a_hold_that_appears_after_its_void_is_voided_again() -> None:
+    """A hold of a replaced card that appears after it was known to be voided is voided once more."""
+    scene = declined()
+    scene.send("pay_again", card="card-new")
+    scene.decide(Outcome(result=Result.AUTHORIZED, reference=FIRST))
+    assert scene.order.voids == (FIRST,)
+    assert scene.did(Void) == [f"{FIRST}/void/1"]
+    assert scene.order.payment.status is PaymentStatus.AUTHORIZING
+
+
+@pytest.mark.rule("C9")
+def test_a_void_that_keeps_failing_is_loud_and_never_given_up() -> None:
+    """A void that fails is tried again in another round and flagged to the operator until it succeeds."""
+    scene = by_buyer().answer(*[Result.VOID_FAILED] * 3)
+    for failures in range(1, 4):
+        scene.decide(scene.partners.perform(scene.open.pop(), scene.now))
+        assert Flag.VOID_FAILING in scene.order.flags
+        assert scene.did(Void)[-1] == f"{FIRST}/void/{failures + 1}"
+    scene.settle()
+    assert Flag.VOID_FAILING not in scene.order.flags
+    assert scene.order.voids == ()
+    assert scene.status is Status.CANCELLED
+
+
+@pytest.mark.rule("C1")
+@pytest.mark.parametrize("reason", [None, *BuyerReason])
+def test_the_buyer_gives_a_reason_or_none(reason: str | None) -> None:
+    """The buyer cancels with any of the buyer's reasons, or without one."""
+    scene = unshipped()
+    assert code(scene, "cancel", reason=reason) is None
+    assert scene.cancellation.reason == (reason or "other")
+
+
+@pytest.mark.rule("C1")
+def test_the_buyers_reason_is_of_the_list() -> None:
+    """The buyer's cancellation with a reason outside the buyer's list is refused, naming the list."""
+    refusal = unshipped().send("cancel", reason="no_inventory")
+    assert refusal is not None
+    assert refusal.code == "INVALID_COMMAND"
+    assert "changed_mind" in refusal.message
+
+
+@pytest.mark.rule("C5")
+@pytest.mark.parametrize("reason", SellerReason)
+def test_the_seller_cancels_with_a_reason_of_the_list(reason: str) -> None:
+    """The seller cancels an Unshipped order with any of the marketplace's reasons, at any time before shipment."""
+    scene = unshipped().at(T0 + 9 * DAY - SECOND)
+    assert code(scene, "cancel", "seller", reason=reason) is None
+    assert (scene.cancellation.reason, scene.cancellation.actor) == (reason, Actor.SELLER)
+
+
+@pytest.mark.rule("C5")
+@pytest.mark.parametrize("reason", [None, "because", "changed_mind", "NO_INVENTORY", "payment_unverified"])
+def test_the_seller_cannot_cancel_without_a_known_reason(reason: str | None) -> None:
+    """The seller's cancellation without a reason, or with one off the list, is refused with the list; the order stands."""
+    scene = unshipped()
+    refusal = scene.send("cancel", "seller", reason=reason)
+    assert refusal is not None
+    assert refusal.code == "REASON_REQUIRED"
+    assert all(each in refusal.remedy for each in SellerReason)
+    assert scene.status is Status.UNSHIPPED
+
+
+@pytest.mark.rule("C5", "C10")
+@pytest.mark.parametrize("start", [partly, shipped])
+def test_nobody_cancels_once_a_shipment_is_confirmed(start: Way) -> None:
+    """From the moment a shipment is confirmed neither buyer nor seller cancels, and the refusal says why."""
+    scene = start()
+    for actor in ("buyer", "seller"):
+        assert code(scene, "cancel", actor, at=T0, reason="no_inventory") == "ALREADY_SHIPPED"
+    assert scene.order.cancellation is None
+
+
+@pytest.mark.rule("G2")
+@pytest.mark.parametrize("start", [pending, declined])
+def test_the_seller_can_do_nothing_with_a_pending_order(start: Way) -> None:
+    """The seller neither cancels nor ships a Pending order, nor answers its buyer's request; it opens when verified."""
+    scene = start().at(T0 + HOUR)
+    scene.send("request_cancellation")
+    for name, fields in (
+        ("cancel", {"reason": "no_inventory"}),
+        ("ship", PARCEL),
+        ("accept_cancellation", {}),
+        ("decline_cancellation", {}),
+    ):
+        assert code(scene, name, "seller", **fields) == "ORDER_PENDING"
+    assert code(scene, "ship", "operator", **PARCEL) == "ORDER_PENDING"
+    assert scene.status is Status.PENDING
+
+
+@pytest.mark.rule("G2", "C4", "G5")
+def test_a_request_made_while_pending_is_answered_when_verified() -> None:
+    """The buyer's request on a Pending order stays open until it is verified; then the seller answers it."""
+    scene = pending().at(T0 + HOUR)
+    assert code(scene, "request_cancellation") is None
+    assert Flag.BUYER_REQUESTED_CANCELLATION in scene.settle().order.flags
+    assert scene.status is Status.UNSHIPPED
+    assert code(scene, "accept_cancellation", "seller") is None
+    assert scene.status is Status.CANCELLED
+
+
+@pytest.mark.rule("C3")
+def test_a_request_flags_the_order_and_tells_the_seller() -> None:
+    """The buyer's official request flags the order, keeps its reason, and the seller and the buyer are told."""
+    scene = asked(reason="found_cheaper", note="It was cheaper next door")
+    request = scene.order.request
+    assert request is not None
+    assert (request.status, request.reason) == (RequestStatus.OPEN, "found_cheaper")
+    assert request.note == "It was cheaper next door"
+    assert request.requested_at == T0 + 3 * HOUR
+    assert Flag.BUYER_REQUESTED_CANCELLATION in view(scene.order, scene.now, Actor.SELLER).flags
+    assert sorted(scene.mails(NoticeKind.REQUEST_RECEIVED)) == ["buyer", "seller"]
+    assert scene.status is Status.UNSHIPPED
+
+
+@pytest.mark.rule("C3")
+def test_a_second_request_is_refused_while_one_is_open() -> None:
+    """The buyer who asks twice is told that the first request is open, and since when."""
+    refusal = asked().send("request_cancellation")
+    assert refusal is not None
+    assert refusal.code == "REQUEST_ALREADY_OPEN"
+    assert "15:00:00 UTC" in refusal.message
+
+
+@pytest.mark.rule("C4")
+def test_the_seller_accepts_the_request() -> None:
+    """The seller's acceptance cancels the order for "buyer cancelled", not counted in its rate; the buyer is told."""
+    scene = by_acceptance()
+    assert (scene.status, scene.cancellation.reason) == (Status.CANCELLED, "buyer_cancelled")
+    assert scene.order.request is not None
+    assert scene.order.request.status is RequestStatus.ACCEPTED
+    assert scene.mails(NoticeKind.REQUEST_ACCEPTED) == ["buyer"]
+
+
+@pytest.mark.rule("C4")
+def test_the_seller_declines_and_the_buyer_may_ask_again() -> None:
+    """The seller's decline keeps the order and unflags it; the buyer is told and may file another request."""
+    scene = asked()
+    assert code(scene, "decline_cancellation", "seller", note="Already packed") is None
+    assert scene.status is Status.UNSHIPPED
+    assert Flag.BUYER_REQUESTED_CANCELLATION not in scene.order.flags
+    assert scene.mails(NoticeKind.REQUEST_DECLINED) == ["buyer"]
+    assert code(scene, "request_cancellation") is None
+    assert Flag.BUYER_REQUESTED_CANCELLATION in scene.order.flags
+
+
+@pytest.mark.rule("C4")
+@pytest.mark.parametrize("name", ["accept_cancellation", "decline_cancellation"])
+def test_an_answer_needs_an_open_request(name: str) -> None:
+    """The seller who answers where nobody asked, or twice, is refused."""
+    assert code(unshipped(), name, "seller") == "NO_OPEN_REQUEST"
+    scene = asked()
+    scene.send("decline_cancellation", "seller")
+    assert code(scene, name, "seller") == "NO_OPEN_REQUEST"
+
+
+@pytest.mark.rule("C6")
+@pytest.mark.parametrize(("official", "counts"), [(True, False), (False, True)])
+def test_an_unofficial_wish_counts_in_the_rate(official: bool, counts: bool) -> None:
+    """The seller who cancels for "buyer cancelled" is not counted only if the buyer filed an official request."""
+    scene = asked() if official else unshipped()
+    scene.send("cancel", "seller", reason="buyer_cancelled")
+    assert scene.cancellation.counts_in_rate is counts
+
+
+@pytest.mark.rule("C8")
+def test_a_confirmation_after_the_marketplace_cancelled_is_refused() -> None:
+    """The seller who says afterwards that it had shipped is refused and not paid."""
+    scene = by_confirm_window()
+    assert code(scene, "ship", "seller", **PARCEL) == "ORDER_CANCELLED"
+    assert scene.settle().partners.charged == 0
+
+
+@pytest.mark.rule("C7")
+def test_the_warning_goes_when_the_order_is_cancelled() -> None:
+    """The order that showed "confirm shipment" shows it no more once it is cancelled."""
+    scene = unshipped().at(T0 + 3 * DAY)
+    assert Flag.CONFIRM_SHIPMENT in scene.order.flags
+    scene.send("cancel", "seller", reason="no_inventory")
+    assert Flag.CONFIRM_SHIPMENT not in scene.order.flags
+
+
+RIVALS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "buyer cancels": ("cancel", "buyer", {}),
+    "seller cancels": ("cancel", "seller", {"reason": "no_inventory"}),
+    "seller ships": ("ship", "seller", PARCEL),
+}
+
+
+@pytest.mark.rule("C10")
+@pytest.mark.parametrize("order", list(permutations(RIVALS)), ids=" then ".join)
+def test_of_rivals_at_one_instant_exactly_one_wins(order: tuple[str, ...]) -> None:
+    """Of cancel and confirm at the same instant the first wins, the others are refused, and the money agrees."""
+    scene = unshipped().at(T0 + MINUTE)
+    answers = {each: code(scene, *RIVALS[each][:2], **RIVALS[each][2]) for each in order}
+    scene.settle()
+    assert [each for each, refused in answers.items() if refused is None] == [order[0]]
+    shipped_first = order[0] == "seller ships"
+    assert set(answers.values()) == {None, "ALREADY_SHIPPED" if shipped_first else "ORDER_CANCELLED"}
+    assert scene.status is (Status.SHIPPED if shipped_first else Status.CANCELLED)
+    assert scene.partners.charged == (3000 if shipped_first else 0)
+    assert (scene.order.cancellation is None) is shipped_first
+    assert bool(scene.order.shipments) is shipped_first
+
+
+@pytest.mark.rule("C13", "A8")
+@ways
+def test_a_cancelled_order_stays_as_it_is(way: Way) -> None:
+    """Whatever anyone sends to a cancelled order is refused with when it was cancelled and where to turn."""
+    scene = way().settle()
+    before = scene.order.model_dump(exclude={"history", "entries", "answers", "command_counts"})
+    fields: dict[str, dict[str, Any]] = {
+        "edit": {"shipping_address": NEW_ADDRESS},
+        "ship": PARCEL,
+        "extend_edit": {"minutes": 5},
+        "pay_again": {"card": "card-new"},
+    }
+    for name in COMMANDS:
+        for actor in Actor:
+            refusal = scene.send(name, actor, at=T0, **fields.get(name, {}))
+            assert refusal is not None
+            assert (refusal.code, refusal.rule) == ("ORDER_CANCELLED", "C13")
+            assert "new order" in refusal.remedy
+            assert "customer service" in refusal.remedy
+    assert scene.at(T0 + 99 * DAY).order.model_dump(exclude={"history", "entries", "answers", "command_counts"}) == before
+
+
+@pytest.mark.rule("C13")
+def test_a_cancelled_order_stays_visible() -> None:
+    """The seller still sees a cancelled order's basic data: items, total, reason, actor."""
+    shown = view(in_state(Status.CANCELLED).order, T0, Actor.SELLER)
+    assert (shown.status, shown.total_minor, len(shown.lines)) == (Status.CANCELLED, 3000, 2)
+    assert shown.cancellation is not None
+
+
+@pytest.mark.rule("G6")
+def test_a_verification_before_the_processing_window_ends_saves_the_order() -> None:
+    """The buyer whose second card is authorised a second before the window ends keeps the order."""
+    scene = declined().late(T0 + 21 * DAY - SECOND)
+    assert code(scene, "pay_again", card="card-new") is None
+    scene.settle()
+    assert scene.at(T0 + 21 * DAY).status is Status.UNSHIPPED
+    assert scene.order.verified_at == T0 + 21 * DAY - SECOND
+
+
+@pytest.mark.rule("C2", "C1")
+def test_the_auto_approval_is_the_sellers_own() -> None:
+    """The buyer's cancellation an hour after placement is at once with the auto-approving seller, and late with another."""
+    late = timedelta(hours=1)
+    assert code(unshipped(cart(seller_id="S-200")).at(T0 + late), "cancel") is None
+    assert code(unshipped().at(T0 + late), "cancel") == "CANCEL_WINDOW_CLOSED"
