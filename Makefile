@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help demo stack test check format lint types contracts docs docs-check budget soak lock clean
+.PHONY: help demo stack test check format lint types contracts docs docs-check budget histories soak lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -53,6 +53,9 @@ docs-check: .venv/.dev
 
 budget: .venv/.dev ## count events, actions and bytes of one order per path, on the real server
 	$(BIN)/python -m bench.budget
+
+histories: .venv/.dev ## record the histories that are missing in tests/replay
+	$(BIN)/python -m bench.record $(LIVES)
 
 soak: .venv/.dev ## the long version of the races: SOAK orders (default 300)
 	$(BIN)/python -m pytest tests/test_races.py --soak $(or $(SOAK),300)

@@ -10,6 +10,7 @@ import signal
 import sys
 from datetime import timedelta
 
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from temporalio.client import Client
 from temporalio.worker import Worker
 
@@ -54,9 +55,13 @@ def build_worker(client: Client, settings: Settings, provider: PaymentProvider, 
 async def work(settings: Settings) -> None:
     """Run a worker until SIGTERM or SIGINT, then let it finish what is under way."""
     try:
-        client, store = await connect(), Store(settings.database_url)
-    except ValueError as error:
-        raise SettingsError(f"TEMPORAL_ADDRESS or DATABASE_URL: {error}") from None
+        store, client = Store(settings.database_url), await connect()
+    except (ValueError, ArgumentError) as error:
+        raise SettingsError(f"DATABASE_URL or TEMPORAL_ADDRESS: {error}") from None
+    except RuntimeError as error:
+        raise ConnectionError(
+            f"no Temporal server answers ({error}); check TEMPORAL_ADDRESS and that it runs"
+        ) from None
     await ensure_search_attributes(client)
     await asyncio.to_thread(store.migrate)
     provider = HttpPaymentProvider(settings.payment_provider_url, timeout=5.0)
@@ -76,12 +81,14 @@ def main() -> int:
     """Run from the command line; exits 2 for settings that cannot be used, 4 when Temporal or the store is not ready."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        settings = Settings.from_environment()
+        asyncio.run(work(Settings.from_environment()))
     except SettingsError as error:
         logging.error("settings: %s", error)
         return 2
-    try:
-        asyncio.run(work(settings))
+    except DBAPIError as error:
+        why = " ".join(str(error.orig).split())
+        logging.error("the worker cannot start: the store does not answer (%s); check DATABASE_URL", why)
+        return 4
     except (SearchAttributesMissingError, RuntimeError, OSError) as error:
         logging.error("the worker cannot start: %s", error)
         return 4

@@ -20,12 +20,13 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from activities.settings import Settings
 from domain.base import Code, Email, OrderNumber, format_duration
-from domain.commands import COMMANDS, BuyerReason, Command, SellerReason, SystemReason
+from domain.commands import COMMANDS, MAX_COMMAND_BYTES, BuyerReason, Command, SellerReason, SystemReason
 from domain.deadlines import MOVES_THE_ORDER, SUMMARIES, DeadlineName
 from domain.effects import Authorize, Capture, Effect, Notice, NoticeKind, Publish, Reservation, Reserve, Void
+from domain.journal import MAX_COMMANDS
 from domain.lifecycle import PAYMENT_ROWS, REQUEST_ROWS, ROWS, Row, When, actors_for
 from domain.order import CLOSED, Actor, Flag, PaymentStatus, Status
-from domain.placement import Placement
+from domain.placement import MAX_ITEMS, MAX_PLACEMENT_BYTES, MAX_UNITS, MAX_UNITS_OF_ONE, Placement
 from domain.policy import MarketplacePolicy, SellerPolicy, Windows, load_policy
 from domain.refusals import REFUSALS
 from domain.views import OrderView
@@ -292,6 +293,19 @@ def commands() -> str:
         fields = _fields(form, own) if own else "No fields of its own."
         parts.append(f"### {name}\n\n{_first(form)} {told}\n\n{fields}")
     return "\n\n".join(parts)
+
+
+def limits() -> str:
+    """Return the limits on the size of placements and commands."""
+    rows: list[list[object]] = [
+        ["different items in a cart (P1)", f"{MAX_ITEMS:,}"],
+        ["units in a cart (P1)", f"{MAX_UNITS:,}"],
+        ["units in a cart of one single item (P1)", f"{MAX_UNITS_OF_ONE:,}"],
+        ["bytes of a placement", f"{MAX_PLACEMENT_BYTES:,}"],
+        ["bytes of a command", f"{MAX_COMMAND_BYTES:,}"],
+        ["commands of one actor to one order", f"{MAX_COMMANDS:,}"],
+    ]
+    return table(["what", "at most"], rows)
 
 
 def placement() -> str:

@@ -6,6 +6,7 @@ stopped. `stack.json` in that folder tells where a running stack is to be found.
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import sys
 import sysconfig
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import IO
 
 import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -116,6 +118,7 @@ class Stack:
         self._server_options = (*SERVER_OPTIONS, *server_options)
         self._environment = {**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})}
         self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._claim: IO[str] | None = None
         self.addresses: Addresses | None = None
 
     async def start(self, *, with_worker: bool = True) -> Addresses:
@@ -123,11 +126,27 @@ class Stack:
         if running_stack(self.directory) is not None:
             raise StackError(f"a stack runs on {self.directory} already; stop it, or use it as it is")
         (self.directory / "logs").mkdir(parents=True, exist_ok=True)
+        self._take_folder()
         try:
             return await self._start(with_worker)
         except BaseException:
             await self.stop()
             raise
+
+    def _take_folder(self) -> None:
+        """Lock the folder; every part inherits the lock, so that none outlives this process unnoticed."""
+        claim = (self.directory / "stack.lock").open("a+", buffering=1)
+        try:
+            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            claim.seek(0)
+            parts = ", ".join(claim.read().split("\n")[:-1])
+            claim.close()
+            raise StackError(
+                f"a stack on {self.directory} is starting or was killed and left parts behind; end them first: {parts}"
+            ) from None
+        claim.truncate(0)
+        self._claim = claim
 
     async def _start(self, with_worker: bool) -> Addresses:
         for stale in ("provider.port", "mail.port"):
@@ -170,10 +189,14 @@ class Stack:
 
     async def stop(self) -> None:
         """Stop every part, workers first, each by its process id; what does not stop in time is killed."""
+        if self._claim is None:
+            return
         (self.directory / "stack.json").unlink(missing_ok=True)
         workers = [name for name in self._processes if name.startswith("worker")]
         for group in (workers, ["provider", "mail sink"], ["server"]):
             await asyncio.gather(*(self.stop_part(name) for name in group))
+        self._claim.close()
+        self._claim = None
 
     async def stop_part(self, name: str, how: signal.Signals = signal.SIGTERM) -> None:
         """Stop one part; unknown and ended parts are left alone."""
@@ -229,6 +252,9 @@ class Stack:
         await self._spawn(name, sys.executable, "-m", module, f"--host={HOST}", where, *options)
 
     async def _spawn(self, name: str, *command: str, environment: Mapping[str, str] | None = None) -> None:
+        claim = self._claim
+        if claim is None:
+            raise StackError("the stack has not been started; call start() first")
         log = self.directory / "logs" / f"{name.replace(' ', '-')}.log"
         with log.open("ab") as output:
             # A session of its own: Ctrl-C reaches only this process, which then stops the parts in their order.
@@ -240,7 +266,9 @@ class Stack:
                 cwd=ROOT,
                 env=dict(environment or self._environment),
                 start_new_session=True,
+                pass_fds=(claim.fileno(),),
             )
+        claim.write(f"{name} (process {self._processes[name].pid})\n")
 
     async def _port_file(self, name: str, file: str) -> str:
         path = self.directory / file

@@ -96,16 +96,16 @@ async def _place_one(client: OrderClient, placement: Placement, as_json: bool) -
         order = await asyncio.wait_for(client.order(placed.number), PATIENCE)
     except (UnreachableError, TimeoutError):
         # The server has the order, only nobody works on it: it is safe, and placing it again would attach to it.
-        if as_json:
-            return output.print_json(console, {"number": placed.number, "received": True, "order": None})
-        told = f"received: order {placed.number} is kept and will be decided when a worker runs"
-        return console.print(told, soft_wrap=True)
+        order = None
     if as_json:
-        output.print_json(console, order)
+        output.print_json(console, order or {"number": placed.number, "received": True, "order": None})
         return
     if placed.attached:
         console.print(f"order {placed.number} exists already with the same content; this is it")
-    console.print(output.order_panel(order, url=_url(placed.number)))
+    if order is None:
+        console.print(f"received: order {placed.number} will be decided when a worker runs", soft_wrap=True)
+    else:
+        console.print(output.order_panel(order, url=_url(placed.number)))
 
 
 async def _place_many(client: OrderClient, placements: list[Placement], as_json: bool) -> None:

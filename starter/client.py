@@ -135,7 +135,11 @@ class OrderClient:
     def _snapshot(self, placement: Placement) -> PolicySnapshot:
         """Fix the policy for the order; raises InputError with everything in it that the policy does not know."""
         known = self._policy
-        seller = placement.seller_id if placement.seller_id in known.sellers else next(iter(known.sellers))
+        seller = (
+            placement.seller_id
+            if placement.seller_id in known.sellers
+            else next(iter(known.sellers), placement.seller_id)
+        )
         errors = []
         try:
             policy = known.snapshot(placement.marketplace, seller)

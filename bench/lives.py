@@ -1,0 +1,213 @@
+"""Lives of an order on the real server, one for each way it can go: what the budget counts and the replay tests record."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from temporalio.client import WorkflowFailureError, WorkflowHandle
+
+from domain.order import CLOSED, Actor, Status
+from starter import carts
+from starter.client import OrderClient, RefusedError
+from starter.travel import travel
+
+MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
+_PARCEL = {"carrier": "Yamato", "tracking_number": "T-1"}
+_TWO_ITEMS = {"items": ("CUP-01:2:1200:Tea cup", "POT-02:1:8800:Iron pot")}
+
+
+class Player:
+    """One order and what is done to it."""
+
+    def __init__(self, client: OrderClient, number: str) -> None:
+        self.client = client
+        self.number = number
+
+    async def does(self, actor: Actor, name: str, **fields: object) -> None:
+        """Send a command that is to be accepted."""
+        await self.client.command(self.number, name, fields, actor=actor)
+
+    async def is_refused(self, actor: Actor, name: str, **fields: object) -> None:
+        """Send a command that is to be refused; raises RuntimeError when it is not."""
+        try:
+            await self.does(actor, name, **fields)
+        except RefusedError:
+            return
+        raise RuntimeError(f"{name} was not refused")
+
+    async def signals(self, name: str, payload: object) -> None:
+        """Send a raw signal."""
+        await self.client.handle(self.number).signal(name, payload)
+
+    async def travels(self, by: timedelta) -> None:
+        """Move the order's clock."""
+        await travel(self.client, self.number, by)
+
+
+@dataclass(frozen=True)
+class Life:
+    """One life: a short name, what it is, how it is played, the state it must end in (None: refused at placement)."""
+
+    name: str
+    title: str
+    play: Callable[[Player], Awaitable[None]]
+    end: Status | None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    counted: bool = False
+
+
+async def live_through(client: OrderClient, life: Life) -> WorkflowHandle[Any, Any]:
+    """Live one order through `life`; raises RuntimeError when it does not end as it must."""
+    placement = carts.cart(**life.options)
+    placed = await client.place(placement)
+    if life.end is None:
+        try:
+            await placed.handle.result()
+        except WorkflowFailureError:
+            return placed.handle
+        raise RuntimeError(f"{life.name}: the placement was not refused")
+    await client.settled(placed.number)
+    # Every publication under way is to be over before the next step, as it is in real life.
+    await _idle(client, placed.number)
+    await life.play(Player(client, placed.number))
+    if life.end in CLOSED:
+        await placed.handle.result()
+    await _idle(client, placed.number)
+    order = await client.order(placed.number)
+    if order.status is not life.end:
+        raise RuntimeError(f"{life.name}: the order ended {order.status}, not {life.end}")
+    return placed.handle
+
+
+async def _idle(client: OrderClient, number: str) -> None:
+    async with asyncio.timeout(20):
+        while (await client.describe(number)).raw_description.pending_activities:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.02)
+    await asyncio.sleep(0.1)
+
+
+async def _nothing(player: Player) -> None:
+    """Do nothing."""
+
+
+async def _happy(player: Player) -> None:
+    await player.does(Actor.SELLER, "ship", **_PARCEL)
+    await player.does(Actor.SYSTEM, "deliver")
+    await player.travels(31 * DAY)
+
+
+async def _happy_next_day(player: Player) -> None:
+    await player.travels(DAY)
+    await _happy(player)
+
+
+async def _buyer_cancels(player: Player) -> None:
+    await player.does(Actor.BUYER, "cancel")
+
+
+async def _seller_cancels(player: Player) -> None:
+    await player.travels(DAY)
+    await player.does(Actor.SELLER, "cancel", reason="no_inventory")
+
+
+async def _request_accepted(player: Player) -> None:
+    await player.travels(31 * MINUTE)
+    await player.does(Actor.BUYER, "request_cancellation")
+    await player.does(Actor.SELLER, "accept_cancellation")
+
+
+async def _request_declined(player: Player) -> None:
+    await player.travels(31 * MINUTE)
+    await player.is_refused(Actor.BUYER, "cancel")
+    await player.does(Actor.BUYER, "request_cancellation")
+    await player.does(Actor.SELLER, "decline_cancellation")
+    await player.does(Actor.BUYER, "request_cancellation")
+    await _happy(player)
+
+
+async def _wait(player: Player) -> None:
+    await player.travels(22 * DAY)
+
+
+async def _assumed(player: Player) -> None:
+    await player.does(Actor.SELLER, "ship", **_PARCEL)
+    await player.travels(60 * DAY)
+
+
+async def _edited(player: Player) -> None:
+    await player.does(Actor.OPERATOR, "extend_edit", minutes=10)
+    await player.does(Actor.BUYER, "edit", lines=[{"sku": "CUP-01", "quantity": 3}, {"sku": "POT-02", "quantity": 0}])
+    await player.is_refused(Actor.BUYER, "edit", lines=[{"sku": "NEW", "quantity": 1}])
+    await player.is_refused(Actor.BUYER, "edit", lines=[{"sku": "CUP-01", "quantity": 999}])
+    await player.travels(20 * MINUTE)
+    await player.is_refused(Actor.BUYER, "edit", shipping_option="express")
+    await _happy(player)
+
+
+async def _paid_again(player: Player) -> None:
+    await player.does(Actor.BUYER, "pay_again", card="card-approve")
+    await player.travels(DAY)
+    await _happy(player)
+
+
+async def _renewed(player: Player) -> None:
+    await player.travels(8 * DAY)
+    await _happy(player)
+
+
+async def _in_two_parcels(player: Player) -> None:
+    await player.does(Actor.SELLER, "ship", **_PARCEL, lines=[{"sku": "CUP-01", "quantity": 1}])
+    await player.travels(10 * DAY)
+    await _happy(player)
+
+
+async def _capture_declined(player: Player) -> None:
+    await player.is_refused(Actor.SELLER, "ship", **_PARCEL)
+    await player.does(Actor.BUYER, "pay_again", card="card-approve")
+    await asyncio.sleep(1)
+    await _happy(player)
+
+
+async def _garbage(player: Player) -> None:
+    for name, payload in (("cancel", {}), ("fly", 7), ("ship", {"actor": "seller"}), ("edit", None)):
+        await player.signals(name, payload)
+    await player.client.handle(player.number).cancel()
+    await player.does(Actor.BUYER, "cancel", reason="changed_mind")
+
+
+async def _oversold(player: Player) -> None:
+    await player.does(Actor.SYSTEM, "flag_oversold")
+    await player.does(Actor.SELLER, "cancel", reason="no_inventory")
+
+
+LIVES = (
+    Life("happy", "shipped within minutes, delivered, completed", _happy, Status.COMPLETED, counted=True),
+    Life(
+        "happy_next_day", "shipped the next day, delivered, completed", _happy_next_day, Status.COMPLETED, counted=True
+    ),
+    Life("buyer_cancels", "cancelled by the buyer", _buyer_cancels, Status.CANCELLED, counted=True),
+    Life("seller_cancels", "cancelled by the seller", _seller_cancels, Status.CANCELLED, counted=True),
+    Life("request_accepted", "cancellation asked for, accepted", _request_accepted, Status.CANCELLED, counted=True),
+    Life("request_declined", "cancellation asked for, declined, shipped", _request_declined, Status.COMPLETED),
+    Life("never_paid", "payment never verified", _wait, Status.CANCELLED, {"card": "card-decline"}, counted=True),
+    Life("never_confirmed", "shipment never confirmed", _wait, Status.CANCELLED, counted=True),
+    Life("never_delivered", "never said to be delivered, completed", _assumed, Status.COMPLETED, counted=True),
+    Life("edited", "edited, extended, edits refused", _edited, Status.COMPLETED, _TWO_ITEMS),
+    Life("paid_again", "card declined, another given", _paid_again, Status.COMPLETED, {"card": "card-decline"}),
+    Life("renewed", "card hold lapsed and renewed", _renewed, Status.COMPLETED),
+    Life("two_parcels", "shipped in two parcels, late", _in_two_parcels, Status.COMPLETED, _TWO_ITEMS),
+    Life(
+        "capture_declined",
+        "charge declined, paid again",
+        _capture_declined,
+        Status.COMPLETED,
+        {"card": "card-capture-decline"},
+    ),
+    Life("garbage", "unreadable messages, then cancelled", _garbage, Status.CANCELLED),
+    Life("oversold", "flagged oversold, cancelled by the seller", _oversold, Status.CANCELLED),
+    Life("out_of_stock", "refused at placement: no stock", _nothing, None, {"items": ("NONE:1:100:Nothing",)}),
+    Life("open", "placed and still open", _nothing, Status.UNSHIPPED),
+)
+"""Every life, in the order of the reports."""

@@ -1,0 +1,63 @@
+"""Record one history for each life of an order, for the replay tests: `make histories`.
+
+A change to the workflow that these histories no longer replay would break orders that are running: keep the old way
+with `workflow.patched`, and record the new one beside it.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from bench.lives import LIVES, live_through
+from sandbox.stack import ROOT, Stack
+from starter.client import OrderClient
+from starter.session import policy as load_policy
+from starter.session import settings as load_settings
+from starter.stock_cli import seed
+from store.store import Store
+from workflows.connection import connect
+
+FOLDER = ROOT / "tests" / "replay"
+
+
+def scrubbed(value: Any) -> Any:
+    """Return a history without what tells of the machine it was recorded on."""
+    if isinstance(value, dict):
+        return {
+            key: "recorder" if key == "identity" else scrubbed(each)
+            for key, each in value.items()
+            if key != "stackTrace"
+        }
+    return [scrubbed(each) for each in value] if isinstance(value, list) else value
+
+
+async def _main() -> int:
+    wanted = set(sys.argv[1:])
+    FOLDER.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["STACK_DIRECTORY"] = folder
+        stack = Stack(Path(folder), ui_port=None)
+        addresses = await stack.start()
+        try:
+            seed(Store(addresses.database_url))
+            temporal = await connect(target_host=addresses.temporal, namespace="default")
+            client = OrderClient(temporal, "orders", load_policy(load_settings()))
+            for life in LIVES:
+                path = FOLDER / f"{life.name}.json"
+                if path.exists() if not wanted else life.name not in wanted:
+                    continue
+                history = await (await live_through(client, life)).fetch_history()
+                content = {"workflowId": history.workflow_id, **scrubbed(json.loads(history.to_json()))}
+                path.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n")
+                sys.stdout.write(f"{life.name}: {len(history.events)} events\n")
+        finally:
+            await stack.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(_main()))

@@ -1,0 +1,42 @@
+"""An order is cheap: events and billable actions of the commonest lives stay within their budget on the real server."""
+
+import os
+
+import pytest
+from live_kit import Live
+
+from bench.budget import measure, without_live_attributes
+from bench.lives import LIVES, Life
+from starter.client import OrderClient
+from starter.stock_cli import SAMPLES
+
+HAPPY = next(life for life in LIVES if life.name == "happy")
+CANCELLED = next(life for life in LIVES if life.name == "buyer_cancels")
+
+
+@pytest.fixture
+def stocked(live: Live, monkeypatch: pytest.MonkeyPatch) -> Live:
+    """Give the sample sellers their stock, and let the starter find the stack."""
+    for seller, items in SAMPLES.items():
+        for sku, units in items.items():
+            live.store.set_on_hand(seller, sku, units)
+    folder = live.addresses.database_url.removeprefix("sqlite:///").removesuffix("/orders.db")
+    monkeypatch.setitem(os.environ, "STACK_DIRECTORY", folder)
+    return live
+
+
+@pytest.mark.parametrize(
+    ("life", "live_attributes", "events", "actions"),
+    [(HAPPY, True, 54, 16), (HAPPY, False, 50, 12), (CANCELLED, True, 38, 9), (CANCELLED, False, 36, 7)],
+    ids=["happy", "happy without live attributes", "cancelled", "cancelled without live attributes"],
+)
+async def test_an_order_stays_within_its_budget(
+    stocked: Live, life: Life, live_attributes: bool, events: int, actions: int
+) -> None:
+    """A shipped and completed order, and a cancelled one, cost no more than this, with all windows, notices and records."""
+    policy = stocked.orders._policy
+    chosen = policy if live_attributes else without_live_attributes(policy)
+    cost = await measure(OrderClient(stocked.orders.temporal, stocked.settings.task_queue, chosen), life)
+    assert cost.actions <= actions, cost
+    # How many workflow tasks an order takes depends on how fast its activities answer: one task, three events, of play.
+    assert cost.events <= events + 3, cost

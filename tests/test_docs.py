@@ -1,0 +1,220 @@
+"""The documentation: its generated parts are up to date, nothing is left out, and nothing points nowhere."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from activities.settings import Settings
+from docs import generate
+from domain.commands import COMMANDS
+from domain.deadlines import DeadlineName
+from domain.lifecycle import PAYMENT_ROWS, REQUEST_ROWS, ROWS
+from domain.order import Actor, Flag, PaymentStatus, Status
+from domain.policy import MarketplacePolicy, SellerPolicy, Windows
+from domain.refusals import REFUSALS, RefusalCode
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted(page for page in (*(ROOT / "docs").glob("*.md"), ROOT / "README.md") if page.exists())
+KNOWN_RULES = {f"{letter}{number}" for letter, (_, last) in generate.CHAPTERS.items() for number in range(1, last + 1)}
+NAMED_RULES = (
+    {row.rule for row in ROWS}
+    | {row.rule for row in PAYMENT_ROWS}
+    | {row.rule for row in REQUEST_ROWS}
+    | {text.rule for text in REFUSALS.values()}
+)
+
+
+def page(name: str) -> str:
+    """Return the text of one page of the documentation."""
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
+
+
+def shown(text: str) -> str:
+    """Return the text of a page without its comments and its blocks of code."""
+    return re.sub(r"```.*?```", "", re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL), flags=re.DOTALL)
+
+
+def anchors(target: Path) -> set[str]:
+    """Return the anchors of a page's headings, in the form that repositories give them."""
+    headings = re.findall(r"^#+ (.+)$", shown(target.read_text(encoding="utf-8")), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+def links() -> Iterator[tuple[Path, str]]:
+    """Return every link of the documentation that leads to a place in the project."""
+    for each in PAGES:
+        for link in re.findall(r"\]\(([^)\s]+)\)", shown(each.read_text(encoding="utf-8"))):
+            if not re.match(r"[a-z]+:", link):
+                yield each, link
+
+
+def named_tests() -> Iterator[str]:
+    """Return every test file and test function that the documentation names."""
+    for each in PAGES:
+        yield from re.findall(r"\b(test_\w+(?:\.py)?)", shown(each.read_text(encoding="utf-8")))
+
+
+@pytest.mark.rule("D4")
+def test_generated_parts_are_up_to_date() -> None:
+    """Generating every page anew changes nothing, whatever the width of the terminal."""
+    names = [str(each.relative_to(ROOT)) for each in PAGES]
+    done = subprocess.run(
+        [sys.executable, "-m", "cogapp", "--check", "-I", ".", *names],
+        cwd=ROOT,
+        env={"COLUMNS": "40", "FORCE_COLOR": "1", "PYTHONHASHSEED": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"run `make docs`:\n{done.stdout}{done.stderr}"
+
+
+@pytest.mark.rule("D4")
+def test_every_state_flag_deadline_and_window_has_a_meaning() -> None:
+    """The generator explains exactly the names that the code has, no more and no fewer."""
+    assert set(generate.STATES) == set(Status)
+    assert set(generate.FLAGS) == set(Flag)
+    assert set(generate.DUE) == set(DeadlineName)
+    assert set(generate.WINDOWS) == set(Windows.model_fields)
+
+
+@pytest.mark.rule("D4")
+@pytest.mark.parametrize("name", [*Status, *Flag, *DeadlineName, *Windows.model_fields, *RefusalCode, *COMMANDS])
+def test_lifecycle_page_names_everything(name: str) -> None:
+    """Every state, flag, deadline, window, refusal code and command stands on the page of the lifecycle."""
+    assert f"`{name}`" in page("lifecycle.md") or f"### {name}\n" in page("lifecycle.md")
+
+
+@pytest.mark.rule("D4")
+def test_lifecycle_page_tells_every_transition() -> None:
+    """For each row of the table there is a line with its event, actor, condition, target and rules, under its state."""
+    sections = dict(
+        re.findall(r"^### From (\w+)\n(.*?)(?=^##|\Z)", page("lifecycle.md"), flags=re.MULTILINE | re.DOTALL)
+    )
+    for row in ROWS:
+        told = [line.split(" | ") for line in sections[row.source.value].splitlines() if f"`{row.event}`" in line]
+        assert any(
+            row.actor in cells[1].split(", ")
+            and cells[2].strip() == ("" if row.when == "always" else row.when)
+            and cells[3] == f"`{row.target}`"
+            and cells[5].removesuffix(" |") == row.rule
+            for cells in told
+        ), row
+
+
+@pytest.mark.rule("D4")
+def test_diagram_shows_every_change_of_state() -> None:
+    """The diagram has one edge for each two states between which a row leads, and no label that Mermaid cannot read."""
+    lines = [line.strip() for line in generate.diagram().splitlines()]
+    edges = {tuple(line.split(" : ")[0].split(" --> ")) for line in lines if "-->" in line and "[*]" not in line}
+    assert lines[:2] == ["```mermaid", "stateDiagram-v2"]
+    assert lines[-1] == "```"
+    assert edges == {(row.source.value, row.target.value) for row in ROWS if row.source is not row.target}
+    assert not [line for line in lines if ";" in line or line.count(":") > 1]
+
+
+@pytest.mark.parametrize("rules", sorted(NAMED_RULES))
+def test_rules_of_the_tables_exist(rules: str) -> None:
+    """Every rule that a transition or a refusal names is a rule of the policy."""
+    assert rules.split()
+    assert set(rules.split()) <= KNOWN_RULES
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_rules_of_the_pages_exist(path: Path) -> None:
+    """Every rule that a page names is a rule of the policy."""
+    assert set(re.findall(r"\b[PGECSARVD]\d+\b", shown(path.read_text(encoding="utf-8")))) <= KNOWN_RULES
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_is_documented(name: str) -> None:
+    """Each setting of the environment has a meaning and a line."""
+    assert set(generate.SETTINGS) == set(Settings.model_fields)
+    assert f"| `{name.upper()}` |" in page("configuration.md")
+
+
+def test_settings_that_the_code_reads_itself_are_documented() -> None:
+    """Each variable that the code takes from the environment by its name is on the page of the configuration."""
+    found = {
+        name
+        for folder in ("activities", "workflows", "starter", "store", "sandbox")
+        for source in (ROOT / folder).rglob("*.py")
+        for name in re.findall(r"environ(?:\.get\(|\[)\"([A-Z_]+)\"", source.read_text(encoding="utf-8"))
+    }
+    assert found
+    assert {name for name in found if f"`{name}`" not in page("configuration.md")} == set()
+
+
+@pytest.mark.parametrize("name", generate.TEMPORAL_SETTINGS)
+def test_temporal_settings_are_read(name: str, tmp_path: Path) -> None:
+    """Each variable that the page lists as Temporal's own changes the connection."""
+    from temporalio.envconfig import ClientConfigProfile  # noqa: PLC0415 - for this test only
+
+    file = tmp_path / "temporal.toml"
+    file.write_text('[profile.default]\naddress = "one:1"\n[profile.other]\naddress = "two:1"\n')
+    plain = {} if name == "TEMPORAL_CONFIG_FILE" else {"TEMPORAL_CONFIG_FILE": str(file)}
+    value = {"TEMPORAL_CONFIG_FILE": str(file), "TEMPORAL_PROFILE": "other"}.get(name, "true")
+    before = ClientConfigProfile.load(override_env_vars=plain)
+    assert ClientConfigProfile.load(override_env_vars={**plain, name: value}) != before
+
+
+@pytest.mark.rule("D4")
+@pytest.mark.parametrize("form", [MarketplacePolicy, SellerPolicy], ids=lambda form: form.__name__)
+def test_every_key_of_the_policy_is_documented(form: type[MarketplacePolicy] | type[SellerPolicy]) -> None:
+    """Each key of a marketplace and of a seller has a meaning and a line."""
+    assert set(generate.POLICY_KEYS[form]) == set(form.model_fields)
+    assert not [name for name in form.model_fields if f"| `{name}` |" not in page("configuration.md")]
+
+
+@pytest.mark.rule("D4")
+@pytest.mark.parametrize("name", Windows.model_fields)
+def test_every_window_of_the_policy_is_documented(name: str) -> None:
+    """Each window stands on the page of the lifecycle and on that of the configuration."""
+    assert f"| `{name}` |" in page("lifecycle.md")
+    assert f"| `{name}` |" in page("configuration.md")
+
+
+@pytest.mark.rule("D4")
+@pytest.mark.parametrize("names", [Status, Flag, Actor, PaymentStatus, COMMANDS], ids=lambda names: str(names)[:24])
+def test_glossary_names_the_vocabulary(names: Sequence[str]) -> None:
+    """Every state, flag, actor, payment state and command has a line in the glossary."""
+    assert [name for name in names if f"\n- `{name}`: " not in page("glossary.md")] == []
+
+
+def test_glossary_is_alphabetical_with_one_line_for_each_term() -> None:
+    """The terms of the glossary stand in the order of the alphabet, each once."""
+    lines = page("glossary.md").splitlines()
+    terms = [match[1].casefold() for line in lines if (match := re.match(r"- (?:\*\*|`)(.+?)(?:\*\*|`): \S", line))]
+    assert len(terms) == len([line for line in lines if line.startswith("- ")])
+    assert terms == sorted(set(terms))
+
+
+def test_starter_page_names_every_command() -> None:
+    """Each command of the starter has its heading, its options and a help text without markup."""
+    reference = generate.starter()
+    for command in ("place", "cancel", "request-cancellation", "travel", "stock set", "demo"):
+        assert f"### {command}\n" in reference
+    assert "[dim]" not in reference
+    assert "\x1b" not in reference
+
+
+@pytest.mark.parametrize(("path", "link"), list(links()), ids=str)
+def test_relative_links_resolve(path: Path, link: str) -> None:
+    """A link to a file or a heading of the project leads there."""
+    name, _, anchor = link.partition("#")
+    target = (path.parent / name).resolve() if name else path
+    assert target.exists()
+    assert ROOT in (target, *target.parents)
+    assert not anchor or anchor in anchors(target)
+
+
+def test_named_tests_exist() -> None:
+    """A test that the documentation names exists, as a file or as a function."""
+    sources = {each.name: each.read_text(encoding="utf-8") for each in (ROOT / "tests").glob("test_*.py")}
+    functions = {name for text in sources.values() for name in re.findall(r"def (test_\w+)\(", text)}
+    known = functions | set(sources) | {name.removesuffix(".py") for name in sources}
+    assert set(named_tests()) <= known
