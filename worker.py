@@ -1,13 +1,13 @@
 """The worker: `python worker.py` connects with the environment's settings and works until SIGTERM.
 
 Temporal's settings (address, namespace, TLS, API key) are those of `temporalio.envconfig`; the partners' are listed in
-the README. Any number of workers may run side by side.
+`docs/configuration.md`. Any number of workers may run side by side.
 """
 
 import asyncio
 import logging
+import os
 import signal
-import sys
 from datetime import timedelta
 
 from sqlalchemy.exc import ArgumentError, DBAPIError
@@ -96,4 +96,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    ended = main()
+    logging.shutdown()
+    # Threads of Temporal's client that are still at work while Python shuts down abort the process now and then (exit 134).
+    os._exit(ended)

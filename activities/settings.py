@@ -1,4 +1,4 @@
-"""The settings of a worker and of the starter, from the environment. Every one is listed in the README."""
+"""The settings of a worker and of the starter, from the environment. Every one is listed in `docs/configuration.md`."""
 
 import os
 from collections.abc import Mapping

@@ -33,6 +33,12 @@ def _printable(text: str) -> str:
     return text
 
 
+def _no_card_number(token: str) -> str:
+    if re.fullmatch(r"[0-9-]{12,23}", token):
+        raise ValueError("this looks like a card number; give the payment provider's token for the card")
+    return token
+
+
 def _utc(instant: datetime) -> datetime:
     return instant.astimezone(UTC)
 
@@ -51,6 +57,8 @@ Line500 = Annotated[
 """One line of 1 to 500 printable characters."""
 Code = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$")]
 """An identifier: 1 to 60 letters, digits, dots, dashes or underscores."""
+CardToken = Annotated[Code, AfterValidator(_no_card_number)]
+"""The payment provider's token for a card, never the card's number."""
 OrderNumber = Annotated[str, StringConstraints(pattern=r"^\d{3}-\d{7}-\d{7}$")]
 """The marketplace's 3-7-7 digit form, `503-1234567-1234567` (P3)."""
 Email = Annotated[

@@ -37,8 +37,8 @@ def cancelled(order: Order, cancellation: Cancellation) -> Order:
     payment, voids = order.payment, order.voids
     if payment.status in (PaymentStatus.AUTHORIZING, PaymentStatus.AUTHORIZED):
         voids = voids if payment.reference in voids else (*voids, payment.reference)
-        payment = payment.model_copy(update={"status": PaymentStatus.VOIDED})
-    return order.with_(
+        payment = payment.model_copy(update={"status": payment_target(payment.status, "cancelled")})
+    return _answer(order, "cancelled", cancellation.actor, cancellation.at).with_(
         cancellation=cancellation, payment=payment, voids=voids, flags=order.flags - _ENDED_BY_CANCELLATION
     )
 
@@ -101,15 +101,15 @@ def _edit(order: Order, command: Command, at: datetime) -> Order:
         return edited.with_(payment=payment.model_copy(update={"amount_minor": total, "authorized_minor": total}))
     if payment.status is PaymentStatus.AUTHORIZING and total != payment.amount_minor:
         # Nothing is held yet: the authorisation under way is given up for one of the new total.
-        return _authorize_anew(edited.with_(voids=(*edited.voids, payment.reference)), payment.card)
+        return _authorize_anew(edited.with_(voids=(*edited.voids, payment.reference)), payment.card, payment.status)
     return edited.with_(payment=payment.model_copy(update={"amount_minor": total}))
 
 
-def _authorize_anew(order: Order, card: str) -> Order:
+def _authorize_anew(order: Order, card: str, status: PaymentStatus) -> Order:
     sequence = order.sequence + 1
     payment = order.payment.model_copy(
         update={
-            "status": PaymentStatus.AUTHORIZING,
+            "status": status,
             "card": card,
             "reference": authorization_reference(order.number, sequence),
             "amount_minor": order.total_minor,
@@ -121,7 +121,7 @@ def _authorize_anew(order: Order, card: str) -> Order:
 
 def _pay_again(order: Order, command: Command, at: datetime) -> Order:
     assert isinstance(command, commands.PayAgain)  # noqa: S101 - narrows the type
-    return _authorize_anew(order, command.card)
+    return _authorize_anew(order, command.card, payment_target(order.payment.status, "pay_again"))
 
 
 def _ship(order: Order, command: Command, at: datetime) -> Order:

@@ -11,7 +11,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from domain.base import Code, Form, Instant, Line60, Line500, Money, Quantity
+from domain.base import CardToken, Code, Form, Instant, Line60, Line500, Money, Quantity
 from domain.order import Actor, Address
 from domain.policy import describe_errors
 
@@ -100,7 +100,7 @@ class Cancel(Command):
 
 
 class RequestCancellation(Command):
-    """The buyer asks officially to cancel after the cancel window (C3)."""
+    """The buyer asks officially to cancel after the cancel window (C3); within it the order is cancelled at once (C2)."""
 
     reason: BuyerReason = BuyerReason.OTHER
     note: Line500 | None = None
@@ -142,9 +142,9 @@ class ExtendEdit(Command):
 
 
 class PayAgain(Command):
-    """The buyer gives another card after a decline (G3)."""
+    """The buyer gives another card after a decline, or where the hold is gone (G3)."""
 
-    card: Code
+    card: CardToken
 
 
 class FlagOversold(Command):

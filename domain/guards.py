@@ -154,7 +154,9 @@ def _known_shipment(order: Order, command: Command, at: datetime) -> Refusal | N
     wanted = command.shipment_id
     if not underway or (wanted is not None and wanted not in underway):
         shown = ", ".join(underway) or "none"
-        return refuse(RefusalCode.UNKNOWN_SHIPMENT, number=order.number, shipment_id=wanted or "", shipments=shown)
+        return refuse(
+            RefusalCode.UNKNOWN_SHIPMENT, number=order.number, shipment_id=wanted or "at all", shipments=shown
+        )
     return None
 
 
@@ -171,7 +173,11 @@ def extended_edit_until(order: Order, command: Command, at: datetime) -> datetim
     return max(order.edit_until, at) + timedelta(minutes=command.minutes)
 
 
-BEFORE_WINDOW: Mapping[str, tuple[Check, ...]] = {"edit": (_edit_fulfilment,), "ship": (_ships_itself, _confirm_window)}
+BEFORE_WINDOW: Mapping[str, tuple[Check, ...]] = {
+    "edit": (_edit_fulfilment,),
+    "extend_edit": (_edit_fulfilment,),
+    "ship": (_ships_itself, _confirm_window),
+}
 """Checks whose refusal tells more than a closed window does."""
 
 CHECKS: Mapping[str, tuple[Check, ...]] = {

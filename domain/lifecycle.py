@@ -74,10 +74,11 @@ _WARNED = (Mail(_N.CONFIRM_WARNING, _S),)
 
 
 def _ship(source: Status, actor: Actor) -> tuple[Row, Row]:
-    effects = _CONFIRMED if source is _UNSHIPPED else (Mail(_N.SHIPPED, _B),)
+    first = source is _UNSHIPPED
+    effects, rules = (_CONFIRMED, "S1 S2 S5") if first else ((Mail(_N.SHIPPED, _B),), "S1 S5")
     return (
-        Row(source, "ship", actor, _SHIPPED, _W.ALL_CONFIRMED, effects, "S1 S2 S5"),
-        Row(source, "ship", actor, _PARTIAL, _W.SOME_LEFT, effects, "S1 S2 S5"),
+        Row(source, "ship", actor, _SHIPPED, _W.ALL_CONFIRMED, effects, rules),
+        Row(source, "ship", actor, _PARTIAL, _W.SOME_LEFT, effects, rules),
     )
 
 
@@ -151,7 +152,7 @@ class PaymentRow(NamedTuple):
     """One transition of the payment; `when` names what the order is doing."""
 
     source: PaymentStatus
-    event: Result
+    event: str
     target: PaymentStatus
     when: str
     rule: str
@@ -164,15 +165,21 @@ PAYMENT_ROWS: tuple[PaymentRow, ...] = (
     PaymentRow(
         _P.AUTHORIZED, Result.AUTHORIZED, _P.AUTHORIZED, "edit with a new total; a lapsed hold renewed", "E7 S2"
     ),
+    PaymentRow(_P.DECLINED, "pay_again", _P.AUTHORIZING, "another card given", "G3"),
+    PaymentRow(_P.VOIDED, "pay_again", _P.AUTHORIZING, "another card given", "G3"),
     PaymentRow(_P.DECLINED, Result.AUTHORIZED, _P.AUTHORIZED, "renewed before capture", "S2"),
     PaymentRow(_P.VOIDED, Result.AUTHORIZED, _P.AUTHORIZED, "renewed before capture", "S2"),
+    PaymentRow(_P.DECLINED, Result.DECLINED, _P.DECLINED, "renewal declined", "S2"),
+    PaymentRow(_P.VOIDED, Result.DECLINED, _P.DECLINED, "renewal declined", "S2"),
     PaymentRow(_P.AUTHORIZED, Result.CAPTURED, _P.CAPTURED, "first confirmation", "S2"),
-    PaymentRow(_P.AUTHORIZED, Result.DECLINED, _P.DECLINED, "capture declined: voided", "S2"),
+    PaymentRow(_P.AUTHORIZED, Result.DECLINED, _P.DECLINED, "capture or renewal declined: voided", "S2"),
     PaymentRow(_P.AUTHORIZED, Result.LAPSED, _P.VOIDED, "capture of a lapsed hold: renewed at once", "S2"),
     PaymentRow(_P.AUTHORIZED, Result.VOIDED, _P.VOIDED, "hold gone at the provider: renewed at once", "S2"),
+    PaymentRow(_P.AUTHORIZING, "cancelled", _P.VOIDED, "order cancelled", "C9"),
+    PaymentRow(_P.AUTHORIZED, "cancelled", _P.VOIDED, "order cancelled", "C9"),
     PaymentRow(_P.AUTHORIZED, Result.UNANSWERED, _P.VOIDED, "capture not answered in time: undone", "S2 R6"),
 )
-"""Every transition of a payment; a cancellation voids whatever may be held (C9)."""
+"""Every transition of a payment; where there is no row for a cancellation, nothing can be held."""
 
 
 class RequestRow(NamedTuple):
@@ -182,17 +189,21 @@ class RequestRow(NamedTuple):
     event: str
     actor: Actor
     target: RequestStatus
+    when: str
     rule: str
 
 
 REQUEST_ROWS: tuple[RequestRow, ...] = (
-    RequestRow(None, "request_cancellation", _B, RequestStatus.OPEN, "C3"),
-    RequestRow(RequestStatus.DECLINED, "request_cancellation", _B, RequestStatus.OPEN, "C3"),
-    RequestRow(RequestStatus.OPEN, "accept_cancellation", _S, RequestStatus.ACCEPTED, "C4"),
-    RequestRow(RequestStatus.OPEN, "cancel", _S, RequestStatus.ACCEPTED, "C4"),
-    RequestRow(RequestStatus.OPEN, "decline_cancellation", _S, RequestStatus.DECLINED, "C4"),
-    RequestRow(RequestStatus.OPEN, "ship", _S, RequestStatus.DECLINED, "C4"),
-    RequestRow(RequestStatus.OPEN, "ship", _O, RequestStatus.DECLINED, "C4"),
+    RequestRow(None, "request_cancellation", _B, RequestStatus.OPEN, "cancel window closed", "C3"),
+    RequestRow(RequestStatus.DECLINED, "request_cancellation", _B, RequestStatus.OPEN, "cancel window closed", "C3"),
+    RequestRow(RequestStatus.OPEN, "accept_cancellation", _S, RequestStatus.ACCEPTED, "always", "C4"),
+    RequestRow(RequestStatus.OPEN, "cancel", _S, RequestStatus.ACCEPTED, "reason buyer_cancelled", "C4"),
+    RequestRow(RequestStatus.OPEN, "decline_cancellation", _S, RequestStatus.DECLINED, "always", "C4"),
+    RequestRow(RequestStatus.OPEN, "ship", _S, RequestStatus.DECLINED, "always", "C4"),
+    RequestRow(RequestStatus.OPEN, "ship", _O, RequestStatus.DECLINED, "always", "C4"),
+    RequestRow(RequestStatus.OPEN, "cancelled", _S, RequestStatus.OVERTAKEN, "for any other reason", "C5"),
+    RequestRow(RequestStatus.OPEN, "cancelled", _M, RequestStatus.OVERTAKEN, "by a deadline", "C8 G6"),
+    RequestRow(RequestStatus.OPEN, "cancelled", _B, RequestStatus.OVERTAKEN, "by the buyer, asked for in time", "C1"),
 )
 """Every transition of a buyer's cancellation request."""
 
@@ -221,10 +232,10 @@ def actors_for(event: str) -> tuple[Actor, ...]:
     return tuple(actor for actor in Actor if any(row.event == event and row.actor is actor for row in ROWS))
 
 
-def payment_target(source: PaymentStatus, event: Result) -> PaymentStatus:
+def payment_target(source: PaymentStatus, event: str) -> PaymentStatus:
     """Return the payment state that `event` leads to; raises KeyError where the table has no such row."""
     for row in PAYMENT_ROWS:
-        if row.source is source and row.event is event:
+        if row.source is source and row.event == event:
             return row.target
     raise KeyError(f"no payment transition from {source} on {event}")
 

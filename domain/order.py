@@ -114,6 +114,7 @@ class RequestStatus(StrEnum):
     OPEN = "open"
     ACCEPTED = "accepted"
     DECLINED = "declined"
+    OVERTAKEN = "overtaken"
 
 
 class CancellationRequest(Value):

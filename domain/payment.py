@@ -123,7 +123,10 @@ def charge_failed(order: Order, waiting: InProgress, outcome: Outcome) -> Order:
         doubtful = outcome.result is Result.UNANSWERED and waiting.reference.endswith("/authorize")
         changed = order.with_(voids=_with(order, waiting.reference)) if doubtful else order
         if waiting.name == "ship" and outcome.result is Result.DECLINED:
-            return _problem(changed, old.model_copy(update={"status": PaymentStatus.DECLINED}), outcome)
+            status = payment_target(old.status, outcome.result)
+            held = old.status is PaymentStatus.AUTHORIZED
+            changed = changed.with_(voids=_with(changed, old.reference)) if held else changed
+            return _problem(changed, old.model_copy(update={"status": status}), outcome)
         return changed
     status = payment_target(old.status, outcome.result)
     voided = order.with_(voids=_with(order, old.reference))

@@ -11,7 +11,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from domain.base import Code, Form, Line120, Money, OrderNumber, Quantity, Value
+from domain.base import CardToken, Code, Form, Line120, Money, OrderNumber, Quantity, Value
 from domain.effects import Authorize, Reservation
 from domain.order import (
     Actor,
@@ -53,7 +53,7 @@ class CardPayment(Form):
     """Payment by card: `card` is the provider's token, never a card number."""
 
     method: Annotated[str, Field(pattern=r"^card$")] = "card"
-    card: Annotated[Code, Field(pattern=r"^card-")]
+    card: CardToken
 
 
 class Placement(Form):

@@ -161,14 +161,21 @@ class Policy(Form):
         )
 
 
-def describe_errors(error: ValidationError) -> str:
-    """Say all errors of a validation at once, each with field, value and limit."""
+PRIVATE = frozenset(
+    {"card", "name", "email", "phone", "recipient", "line1", "line2", "city", "region", "postal_code", "note"}
+)
+"""Fields whose value no error repeats: errors are kept in histories and logs."""
+
+
+def describe_errors(error: ValidationError, private: frozenset[str] = PRIVATE) -> str:
+    """Say all errors of a validation at once, each with field, value and limit; of `private` fields no value."""
     told = []
     for each in error.errors():
         field = ".".join(str(part) for part in each["loc"]) or "input"
         message = each["msg"].removeprefix("Value error, ")
         value = each.get("input")
-        shown = "" if isinstance(value, dict | list) or each["type"] == "missing" else f" (got {str(value)[:60]!r})"
+        hidden = isinstance(value, dict | list) or each["type"] == "missing" or not private.isdisjoint(each["loc"])
+        shown = "" if hidden else f" (got {str(value)[:60]!r})"
         told.append(f"{field}: {message}{shown}")
     return "; ".join(told)
 
@@ -180,4 +187,4 @@ def load_policy(text: str) -> Policy:
     except tomllib.TOMLDecodeError as error:
         raise PolicyError(f"the policy is not TOML: {error}") from None
     except ValidationError as error:
-        raise PolicyError(describe_errors(error)) from None
+        raise PolicyError(describe_errors(error, frozenset())) from None

@@ -116,11 +116,13 @@ REFUSALS: dict[RefusalCode, RefusalText] = {
         "order {number} was completed at {closed_at}", "contact the marketplace's customer service", "A9"
     ),
     _R.ALREADY_SHIPPED: RefusalText(
-        "a shipment of order {number} was confirmed at {confirmed_at}", "return the parcel once it has arrived", "C5"
+        "a shipment of order {number} was confirmed at {confirmed_at}",
+        "it can no longer be cancelled or changed; the buyer can return it once it has arrived",
+        "C5",
     ),
     _R.NOT_SHIPPED: RefusalText("no shipment of order {number} is on its way", "confirm the shipment first", "S1"),
     _R.ALREADY_DELIVERED: RefusalText(
-        "order {number} was delivered at {delivered_at}", "nothing more is to be done", "A9"
+        "order {number} was delivered at {delivered_at}", "a buyer who no longer wants it returns it", "A9"
     ),
     _R.EDIT_WINDOW_CLOSED: RefusalText(
         "order {number} could be edited until {edit_until}", "cancel it and place a new order", "E4"
@@ -169,15 +171,16 @@ REFUSALS: dict[RefusalCode, RefusalText] = {
         "order {number} has {left} unshipped of {sku}, not {asked}", "confirm no more than is left", "S1"
     ),
     _R.UNKNOWN_SHIPMENT: RefusalText(
-        "order {number} has no undelivered shipment {shipment_id}", "name one of: {shipments}", "A9"
+        "order {number} has no undelivered parcel {shipment_id}", "parcels under way: {shipments}", "A7"
     ),
     _R.PAYMENT_DECLINED: RefusalText(
-        "the payment of order {number} was declined ({decline_code}) and nothing was changed",
+        "the payment of order {number} was declined ({decline_code}), so the command was not carried out",
         "the buyer can give another card",
         "G3",
     ),
     _R.PAYMENT_UNANSWERED: RefusalText(
-        "the payment provider gave no answer in time for order {number}; nothing was changed, and whatever it did is undone",
+        "the payment provider gave no answer in time for order {number}; the command was not carried out, and whatever"
+        " the provider did is undone",
         "try again in a few minutes",
         "S2",
     ),

@@ -103,7 +103,7 @@ async def _place_one(client: OrderClient, placement: Placement, as_json: bool) -
     if placed.attached:
         console.print(f"order {placed.number} exists already with the same content; this is it")
     if order is None:
-        console.print(f"received: order {placed.number} will be decided when a worker runs", soft_wrap=True)
+        console.print(f"received: order {placed.number} will be decided once a worker takes it up", soft_wrap=True)
     else:
         console.print(output.order_panel(order, url=_url(placed.number)))
 
@@ -148,7 +148,7 @@ def _send(number: str, name: str, fields: dict[str, Any], actor: Actor, command_
         if as_json:
             output.print_json(console, {"id": reply.command_id, "received": True, "order": reply.order})
         elif reply.order is None:
-            when = "will be decided when a worker runs"
+            when = "will be decided once a worker takes it up"
             console.print(f"received: {name} of order {number} {when} (id {reply.command_id})", soft_wrap=True)
         else:
             console.print(f"[green]done[/]: {name}; order {number} is {output.status(reply.order.status)}")
@@ -374,7 +374,7 @@ def travel(
 
 @app.command(rich_help_panel=LOCAL)
 def stack(
-    directory: Annotated[Path | None, typer.Option(help="Where the stack keeps its data.")] = None,
+    directory: Annotated[Path | None, typer.Option(help="Where the stack keeps its data; `.data` without it.")] = None,
     ui_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the Web UI; a free one with 0.")] = 0,
     temporal_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the Temporal server.")] = 0,
     mail_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the mail page.")] = 0,
@@ -389,9 +389,7 @@ def stack(
 @app.command(rich_help_panel=LOCAL)
 def demo(
     once: Annotated[bool, typer.Option("--once", help="End when the tour is over.")] = False,
-    directory: Annotated[
-        Path | None, typer.Option(help="Where the stack keeps its data; a new folder without it.")
-    ] = None,
+    directory: Annotated[Path | None, typer.Option(help="Where the stack keeps its data; `.data` without it.")] = None,
 ) -> None:
     """Tour the policy with real orders on the embedded stack, in seconds instead of weeks."""
     from starter.demo import tour  # noqa: PLC0415 - not needed by the other commands

@@ -32,7 +32,7 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from domain.base import format_instant
-from domain.commands import MAX_COMMAND_BYTES, UnreadableCommandError, parse_command
+from domain.commands import MAX_COMMAND_BYTES, UnreadableCommandError, digest, parse_command
 from domain.money import format_money
 from domain.order import Actor, HistoryEntry, Status
 from domain.placement import Placement, PlacementError, PlaceOrder, check_against_policy
@@ -40,7 +40,7 @@ from domain.policy import Policy, PolicyError, PolicySnapshot
 from domain.refusals import Refusal, RefusalCode, refuse
 from domain.views import OrderView
 from workflows.display import FLAGS, NEXT_DEADLINE, SELLER, STATUS
-from workflows.inputs import OrderInput
+from workflows.inputs import OrderInput, OrderResult
 
 TAKEN_UP_WITHIN = timedelta(seconds=4)
 ANSWERED_WITHIN = timedelta(seconds=60)
@@ -198,14 +198,17 @@ class OrderClient:
         requested_at = requested_at or await self.clock(number)
         payload = {"actor": actor.value, "id": command_id, "requested_at": requested_at.isoformat(), **fields}
         try:
-            parse_command(name, payload)
+            command = parse_command(name, payload)
         except UnreadableCommandError as error:
             raise InputError(str(error)) from None
         if (size := len(json.dumps(payload).encode())) > MAX_COMMAND_BYTES:
             raise InputError(f"command: {size} bytes; at most {MAX_COMMAND_BYTES}")
         handle = self.handle(number)
         try:
-            taken_up = await self._update(handle, name, payload, command_id)
+            # The server answers an Update id that it knows by itself; the order must see an id that is used again for
+            # another command, to refuse it.
+            update_id = f"{command_id}-{digest(name, command)[:12]}"
+            taken_up = await self._update(handle, name, payload, update_id)
             if taken_up is None:
                 await handle.signal(name, payload)
                 return Reply(command_id, None)
@@ -216,14 +219,14 @@ class OrderClient:
             raise _unreachable(error) from error
 
     async def _update(
-        self, handle: WorkflowHandle[Any, Any], name: str, payload: Mapping[str, Any], command_id: str
+        self, handle: WorkflowHandle[Any, Any], name: str, payload: Mapping[str, Any], update_id: str
     ) -> WorkflowUpdateHandle[OrderView] | None:
         """Send the Update; None where no worker takes it up in time, in which case the server may forget it."""
         try:
             return await handle.start_update(
                 name,
                 payload,
-                id=command_id,
+                id=update_id,
                 wait_for_stage=WorkflowUpdateStage.ACCEPTED,
                 result_type=OrderView,
                 rpc_timeout=TAKEN_UP_WITHIN,
@@ -241,7 +244,10 @@ class OrderClient:
         closed_at = format_instant(found.close_time or datetime.now(UTC))
         if found.status is WorkflowExecutionStatus.FAILED:
             return refuse(RefusalCode.ORDER_REFUSED, number=number)
-        completed = found.typed_search_attributes.get(STATUS) == Status.COMPLETED
+        completed = False
+        if found.status is WorkflowExecutionStatus.COMPLETED:
+            ended = OrderResult.model_validate(await self.handle(number).result())
+            completed = ended.status == Status.COMPLETED
         code = RefusalCode.ORDER_COMPLETED if completed else RefusalCode.ORDER_CANCELLED
         return refuse(code, number=number, closed_at=closed_at)
 
@@ -258,22 +264,25 @@ class OrderClient:
 
     async def clock(self, number: str) -> datetime:
         """Return the order's own clock, UTC: ahead of ours where the order has travelled."""
-        found = await self.describe(number)
-        extended = found.raw_description.workflow_extended_info
-        if extended.HasField("time_skipping_info"):
-            return extended.time_skipping_info.current_time.ToDatetime(tzinfo=UTC)
-        return datetime.now(UTC)
+        return _clock(await self.describe(number))
 
     async def order(self, number: str, viewer: Actor = Actor.OPERATOR) -> OrderView:
         """Return the order as `viewer` may see it; raises UnreachableError when no worker answers."""
-        await self.describe(number)
+        found = await self.describe(number)
         try:
             view: OrderView = await self.handle(number).query(
                 "order", viewer, result_type=OrderView, rpc_timeout=timedelta(seconds=10)
             )
         except RPCError as error:
             raise _unreachable(error) from error
-        return view
+        if found.status is not WorkflowExecutionStatus.RUNNING:
+            return view
+        # A query sees the time of the order's last event; what is shown is how much is left of each window by now.
+        now = max(view.clock, _clock(found))
+        windows = tuple(
+            each.model_copy(update={"closed": each.closed or each.closes_at <= now}) for each in view.windows
+        )
+        return view.model_copy(update={"clock": now, "windows": windows})
 
     async def history(self, number: str) -> list[HistoryEntry]:
         """Return the order's history, the oldest entry first (D3)."""
@@ -313,6 +322,13 @@ class OrderClient:
                 )
         except RPCError as error:
             raise _unreachable(error) from error
+
+
+def _clock(found: WorkflowExecutionDescription) -> datetime:
+    extended = found.raw_description.workflow_extended_info
+    if extended.HasField("time_skipping_info"):
+        return extended.time_skipping_info.current_time.ToDatetime(tzinfo=UTC)
+    return datetime.now(UTC)
 
 
 def _first_attributes(placement: Placement, policy: PolicySnapshot) -> TypedSearchAttributes:

@@ -1,6 +1,7 @@
 """The tour: real orders on the embedded stack, played side by side and checked against the policy."""
 
 import asyncio
+import os
 import time
 from pathlib import Path
 
@@ -19,18 +20,22 @@ from starter.stack_cli import run_stack, show_addresses
 
 async def tour(*, once: bool, directory: Path | None) -> None:
     """Play every scene; afterwards stay up until Ctrl-C, or with `once` end: exit 1 if an order did not end as it must."""
+    if directory is not None:
+        os.environ["STACK_DIRECTORY"] = str(directory)
     found = embedded_stack()
-    if found is not None and directory is None:
+    if found is not None:
         console.print("using the embedded stack that is running")
         if not await _play_all(found):
             raise typer.Exit(1)
         return
     started = time.monotonic()
-    stack = Stack(directory or stack_directory())
+    stack = Stack(stack_directory())
     outcome: list[bool] = []
 
     async def work(addresses: Addresses) -> None:
         await stack.start_worker()
+        # The tour is on this stack, whatever server the environment names.
+        os.environ["TEMPORAL_ADDRESS"] = addresses.temporal
         console.print(f"server, provider, mail sink and worker are up after {time.monotonic() - started:.1f} s")
         outcome.append(await _play_all(addresses))
         if not once:

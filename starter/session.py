@@ -6,11 +6,13 @@ import re
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
+from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.service import RPCError
 
 from activities.settings import Settings, SettingsError
@@ -41,7 +43,8 @@ def embedded_stack() -> Addresses | None:
 def settings() -> Settings:
     """Return the settings of the environment, those of a running embedded stack filling what is not set."""
     stack = embedded_stack()
-    return Settings.from_environment({**(stack.environment() if stack else {}), **os.environ})
+    given = {name: value for name, value in os.environ.items() if value}
+    return Settings.from_environment({**(stack.environment() if stack else {}), **given})
 
 
 def policy(chosen: Settings) -> Policy:
@@ -57,9 +60,11 @@ async def open_client() -> OrderClient:
     """Connect to the environment's Temporal, or to the running embedded stack; raises UnreachableError."""
     chosen = settings()
     stack = embedded_stack()
-    overrides = {"target_host": stack.temporal, "namespace": "default"} if stack else {}
+    # The embedded server speaks plain text, whatever the environment says of another one.
+    plain = {"tls": False, "api_key": None, "namespace": "default"}
+    overrides = {**plain, "target_host": stack.temporal} if stack else {}
     try:
-        client = await asyncio.wait_for(connect(**overrides), 10)
+        client = await asyncio.wait_for(connect(**overrides, runtime=_quiet()), 10)
     except ValueError as error:
         raise InputError(f"TEMPORAL_ADDRESS: {error}; write HOST:PORT") from None
     except (RuntimeError, RPCError, TimeoutError) as error:
@@ -67,6 +72,12 @@ async def open_client() -> OrderClient:
             f"no Temporal server answers ({reason(error)}); set TEMPORAL_ADDRESS, or run `python -m starter stack`"
         ) from None
     return OrderClient(client, chosen.task_queue, policy(chosen))
+
+
+@cache
+def _quiet() -> Runtime:
+    """Return Temporal's runtime without its own lines on standard error: what went wrong is told by the starter."""
+    return Runtime(telemetry=TelemetryConfig(logging=None))
 
 
 def reason(error: Exception) -> str:

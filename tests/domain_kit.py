@@ -20,18 +20,22 @@ from domain.policy import Policy, load_policy
 from domain.refusals import Refusal
 from domain.views import view
 
+Json = dict[str, Any]
+
 T0 = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 """When every order of these tests is placed."""
 NUMBER = "503-1234567-1234567"
 SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-HOLD_LASTS = 30 * DAY
-"""How long a hold lasts at the stand-in provider."""
 POLICY_FILE = Path(__file__).parent.parent / "policy.toml"
 PERSONAL = ("Hanako", "hanako@", "+81-90-1234-5678", "Shibuya", "150-0001")
 """What of the buyer's data must not be seen where it does not belong."""
-NEW_ADDRESS = {"recipient": "Hanako Y", "line1": "9-9-9", "city": "Osaka", "postal_code": "530-0001", "country": "JP"}
-
-Json = dict[str, Any]
+NEW_ADDRESS: Json = {
+    "recipient": "Hanako Y",
+    "line1": "9-9-9",
+    "city": "Osaka",
+    "postal_code": "530-0001",
+    "country": "JP",
+}
 
 
 def line(sku: str = "A", quantity: int = 2, price: int = 1000, currency: str = "JPY") -> Json:
@@ -93,12 +97,13 @@ class Hold:
 class Partners:
     """The stand-in for provider and stock: `answers` are given one by one, everything after them succeeds.
 
-    An answer is a `Result`, or "lost": the partner did what was asked, but its answer never came.
+    `lasts` is how long a hold lasts. An answer is a `Result`, or "lost": the partner did what was asked, but its answer never came.
     """
 
     answers: deque[Result | str] = field(default_factory=deque)
     holds: dict[str, Hold] = field(default_factory=dict)
     voided: set[str] = field(default_factory=set)
+    lasts: timedelta = 30 * DAY
 
     def perform(self, effect: Effect, now: datetime) -> Outcome:
         """Do what `effect` asks, or what the next answer says."""
@@ -122,7 +127,7 @@ class Partners:
             case Authorize() if effect.reference in self.voided:
                 return Outcome(result=Result.VOIDED, reference=effect.reference)
             case Authorize():
-                hold = self.holds.setdefault(effect.reference, Hold(effect.amount_minor, now + HOLD_LASTS))
+                hold = self.holds.setdefault(effect.reference, Hold(effect.amount_minor, now + self.lasts))
                 return Outcome(result=Result.AUTHORIZED, reference=effect.reference, expires_at=hold.expires_at)
             case Capture():
                 hold = self.holds[effect.reference]
@@ -155,7 +160,7 @@ class Scene:
         self.open: list[Effect] = [first_authorization(self.order, view(self.order, T0))]
         self.effects: list[Effect] = list(self.open)
         self.notices: list[Notice] = []
-        self.paid: set[tuple[PaymentStatus, Result, PaymentStatus]] = set()
+        self.paid: set[tuple[PaymentStatus, str, PaymentStatus]] = set()
 
     def answer(self, *answers: Result | str) -> "Scene":
         """Let the partners give these answers next."""
@@ -170,7 +175,12 @@ class Scene:
         """Send a command requested at `at`, or now; return its refusal, None when it was accepted."""
         stamp = (at or self.now).isoformat()
         payload = {"actor": actor, "requested_at": stamp, **fields}
-        return self.take(Message(name=name, payload=payload, message_id=f"m{self.order.entries}")).refusal
+        before = self.order.payment.status
+        refusal = self.take(Message(name=name, payload=payload, message_id=f"m{self.order.entries}")).refusal
+        event = "cancelled" if self.order.status is Status.CANCELLED else name
+        if refusal is None and event in ("cancelled", "pay_again") and self.order.payment.status is not before:
+            self.paid.add((before, event, self.order.payment.status))
+        return refusal
 
     def decide(self, event: Deadline | Outcome) -> Verdict:
         """Feed a deadline or an outcome."""

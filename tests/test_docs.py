@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from activities.settings import Settings
-from docs import generate
+from docs import generate, meanings, reference
 from domain.commands import COMMANDS
 from domain.deadlines import DeadlineName
 from domain.lifecycle import PAYMENT_ROWS, REQUEST_ROWS, ROWS
@@ -19,7 +19,7 @@ from domain.refusals import REFUSALS, RefusalCode
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(page for page in (*(ROOT / "docs").glob("*.md"), ROOT / "README.md") if page.exists())
-KNOWN_RULES = {f"{letter}{number}" for letter, (_, last) in generate.CHAPTERS.items() for number in range(1, last + 1)}
+KNOWN_RULES = {f"{letter}{number}" for letter, (_, last) in meanings.CHAPTERS.items() for number in range(1, last + 1)}
 NAMED_RULES = (
     {row.rule for row in ROWS}
     | {row.rule for row in PAYMENT_ROWS}
@@ -76,10 +76,10 @@ def test_generated_parts_are_up_to_date() -> None:
 @pytest.mark.rule("D4")
 def test_every_state_flag_deadline_and_window_has_a_meaning() -> None:
     """The generator explains exactly the names that the code has, no more and no fewer."""
-    assert set(generate.STATES) == set(Status)
-    assert set(generate.FLAGS) == set(Flag)
-    assert set(generate.DUE) == set(DeadlineName)
-    assert set(generate.WINDOWS) == set(Windows.model_fields)
+    assert set(meanings.STATES) == set(Status)
+    assert set(meanings.FLAGS) == set(Flag)
+    assert set(meanings.DUE) == set(DeadlineName)
+    assert set(meanings.WINDOWS) == set(Windows.model_fields)
 
 
 @pytest.mark.rule("D4")
@@ -133,7 +133,7 @@ def test_rules_of_the_pages_exist(path: Path) -> None:
 @pytest.mark.parametrize("name", Settings.model_fields)
 def test_every_setting_is_documented(name: str) -> None:
     """Each setting of the environment has a meaning and a line."""
-    assert set(generate.SETTINGS) == set(Settings.model_fields)
+    assert set(meanings.SETTINGS) == set(Settings.model_fields)
     assert f"| `{name.upper()}` |" in page("configuration.md")
 
 
@@ -149,7 +149,7 @@ def test_settings_that_the_code_reads_itself_are_documented() -> None:
     assert {name for name in found if f"`{name}`" not in page("configuration.md")} == set()
 
 
-@pytest.mark.parametrize("name", generate.TEMPORAL_SETTINGS)
+@pytest.mark.parametrize("name", meanings.TEMPORAL_SETTINGS)
 def test_temporal_settings_are_read(name: str, tmp_path: Path) -> None:
     """Each variable that the page lists as Temporal's own changes the connection."""
     from temporalio.envconfig import ClientConfigProfile  # noqa: PLC0415 - for this test only
@@ -166,7 +166,7 @@ def test_temporal_settings_are_read(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", [MarketplacePolicy, SellerPolicy], ids=lambda form: form.__name__)
 def test_every_key_of_the_policy_is_documented(form: type[MarketplacePolicy] | type[SellerPolicy]) -> None:
     """Each key of a marketplace and of a seller has a meaning and a line."""
-    assert set(generate.POLICY_KEYS[form]) == set(form.model_fields)
+    assert set(meanings.POLICY_KEYS[form]) == set(form.model_fields)
     assert not [name for name in form.model_fields if f"| `{name}` |" not in page("configuration.md")]
 
 
@@ -195,11 +195,11 @@ def test_glossary_is_alphabetical_with_one_line_for_each_term() -> None:
 
 def test_starter_page_names_every_command() -> None:
     """Each command of the starter has its heading, its options and a help text without markup."""
-    reference = generate.starter()
+    told = reference.starter()
     for command in ("place", "cancel", "request-cancellation", "travel", "stock set", "demo"):
-        assert f"### {command}\n" in reference
-    assert "[dim]" not in reference
-    assert "\x1b" not in reference
+        assert f"### {command}\n" in told
+    assert "[dim]" not in told
+    assert "\x1b" not in told
 
 
 @pytest.mark.parametrize(("path", "link"), list(links()), ids=str)

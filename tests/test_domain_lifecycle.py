@@ -63,7 +63,6 @@ def substance(order: Order) -> dict[str, object]:
     return order.model_dump(exclude=BOOKKEEPING)
 
 
-@pytest.mark.rule("D4")
 def test_the_table_is_the_policys() -> None:
     """The rows of the table open each command to exactly the actors and states that the policy names."""
     table: dict[tuple[str, Actor], set[Status]] = {}
@@ -73,7 +72,7 @@ def test_the_table_is_the_policys() -> None:
     assert table == OPEN_TO
 
 
-@pytest.mark.rule("D4", "C13", "E3", "G2", "E8")
+@pytest.mark.rule("C5", "C13", "E3", "E8", "G2", "S1")
 @pytest.mark.parametrize(("state", "name", "actor"), COMPLEMENT)
 def test_what_is_no_row_is_refused_and_changes_nothing(state: Status, name: str, actor: Actor) -> None:
     """Anyone who asks for what the table does not hold is refused with code, remedy and rule; the order stays as it was."""
@@ -218,14 +217,12 @@ def test_a_second_row_of_one_key_is_refused_at_import(monkeypatch: pytest.Monkey
         lifecycle._index()
 
 
-@pytest.mark.rule("D4")
 def test_every_row_names_rules_that_exist() -> None:
     """Every row of every table names the policy's rules as its source."""
-    for row in (*ROWS, *PAYMENT_ROWS, *REQUEST_ROWS):
-        assert all(re.fullmatch(r"[A-Z]\d{1,2}", rule) for rule in row.rule.split()), row
+    rules = {row.rule for row in ROWS} | {row.rule for row in PAYMENT_ROWS} | {row.rule for row in REQUEST_ROWS}
+    assert all(re.fullmatch(r"[A-Z]\d{1,2}( [A-Z]\d{1,2})*", each) for each in rules), rules
 
 
-@pytest.mark.rule("D4")
 def test_every_refusal_is_worded_and_used() -> None:
     """Every refusal code has fact, remedy and rule, and the engine uses each."""
     assert set(REFUSALS) == set(RefusalCode)
@@ -249,20 +246,38 @@ def test_payment_rows_are_unique() -> None:
 @pytest.mark.rule("S2", "E7", "G3")
 def test_every_payment_row_is_reachable() -> None:
     """Real orders reach every row of the payment table, and each ends where its row says."""
-    edited = unshipped()
+    edited, gone = unshipped(), pending()
     edited.send("edit", shipping_option="express")
-    scenes = [declined(), edited]
-    for failed in (Result.DECLINED, Result.UNANSWERED):
-        scene = unshipped().answer(failed)
-        scene.send("ship", "seller", **PARCEL)
-        scene.settle().send("ship", "seller", **PARCEL)
-        scenes.append(scene)
-    for gone in (Result.LAPSED, Result.VOIDED):
-        scene = unshipped().answer(gone)
-        scene.send("ship", "seller", **PARCEL)
+    edited.send("cancel")
+    gone.send("cancel")
+    scenes = [declined(), edited, gone]
+    for answers, then in (
+        ([Result.DECLINED], ["ship"]),
+        ([Result.UNANSWERED], ["ship"]),
+        ([Result.LAPSED], []),
+        ([Result.VOIDED], []),
+        ([Result.LAPSED, Result.DECLINED], []),
+        ([Result.DECLINED, Result.VOID_FAILED, Result.DECLINED], ["ship"]),
+        ([Result.DECLINED], ["pay_again"]),
+        ([Result.UNANSWERED], ["pay_again"]),
+    ):
+        scene = unshipped().answer(*answers)
+        for name in ["ship", *then]:
+            scene.send(name, "seller" if name == "ship" else "buyer", **FIELDS[name])
+            if scene.open:
+                scene.decide(scene.partners.perform(scene.open.pop(0), scene.now))
         scenes.append(scene)
     paid = set().union(*(scene.paid for scene in scenes))
     assert paid == {(row.source, row.event, row.target) for row in PAYMENT_ROWS}
+
+
+def reach(scene: Scene, actor: Actor) -> None:
+    """Let `actor` cancel an order over the head of its buyer's open request."""
+    if actor is M:
+        scene.at(scene.order.confirm_by)
+    else:
+        scene.send("cancel", actor, at=scene.order.placed_at, **fields("cancel", actor))
+    assert scene.status is Status.CANCELLED
 
 
 @pytest.mark.rule("C4")
@@ -274,8 +289,11 @@ def test_every_request_row_is_reachable(row: lifecycle.RequestRow) -> None:
         scene.send("request_cancellation", reason="found_cheaper")
     if row.source is RequestStatus.DECLINED:
         scene.send("decline_cancellation", "seller")
-    chosen = {"reason": "buyer_cancelled"} if row.event == "cancel" else fields(row.event, row.actor)
-    assert scene.send(row.event, row.actor, **chosen) is None
+    if row.event == "cancelled":
+        reach(scene, row.actor)
+    else:
+        chosen = {"reason": "buyer_cancelled"} if row.event == "cancel" else fields(row.event, row.actor)
+        assert scene.send(row.event, row.actor, **chosen) is None
     assert scene.order.request is not None
     assert scene.order.request.status is row.target
     assert (scene.order.request.answered_at is None) is (row.target is RequestStatus.OPEN)

@@ -42,7 +42,7 @@ def test_later_confirmations_charge_nothing_more() -> None:
     assert ship(scene, lines=[{"sku": "B", "quantity": 1}]) is None
     assert scene.status is Status.PARTIALLY_SHIPPED
     assert ship(scene) is None
-    assert scene.status is Status.SHIPPED
+    assert scene.order.status is Status.SHIPPED
     assert len(scene.did(Capture)) == 1
     assert scene.partners.charged == 3000
     assert scene.mails(NoticeKind.SHIPPED) == ["buyer"] * 3
@@ -118,8 +118,9 @@ def test_a_hold_gone_at_the_provider_is_renewed_at_once(gone: Result) -> None:
     """The provider answers that the hold is gone: it is renewed and charged within the same confirmation."""
     scene = unshipped().answer(gone)
     assert ship(scene) is None
-    assert scene.did(Authorize) == [FIRST, RENEWED]
-    assert scene.did(Capture) == [f"{FIRST}/capture", f"{RENEWED}/capture"]
+    first, renewed = scene.did(Authorize)
+    assert first != renewed
+    assert scene.did(Capture) == [f"{first}/capture", f"{renewed}/capture"]
     scene.settle()
     assert (scene.status, scene.partners.charged, held(scene)) == (Status.SHIPPED, 3000, [])
 
@@ -164,7 +165,7 @@ def test_another_card_saves_a_declined_charge() -> None:
     assert (scene.status, scene.settle().partners.charged) == (Status.SHIPPED, 3000)
 
 
-@pytest.mark.rule("S2", "R6")
+@pytest.mark.rule("S2")
 @pytest.mark.parametrize("answer", [Result.UNANSWERED, "lost"], ids=["not charged", "charged, answer lost"])
 def test_an_unanswered_charge_refuses_the_confirmation_and_is_undone(answer: Result | str) -> None:
     """The provider does not answer in time: refused, whatever it did is undone, and the next confirmation renews."""
@@ -176,7 +177,7 @@ def test_an_unanswered_charge_refuses_the_confirmation_and_is_undone(answer: Res
     scene.settle()
     assert (scene.partners.charged, held(scene)) == (0, [])
     assert ship(scene) is None
-    assert scene.did(Authorize) == [FIRST, RENEWED]
+    assert len(set(scene.did(Authorize))) == 2
     assert (scene.status, scene.settle().partners.charged, held(scene)) == (Status.SHIPPED, 3000, [])
 
 
@@ -279,7 +280,7 @@ def test_a_parcel_is_delivered_once() -> None:
     assert scene.status is Status.PARTIALLY_SHIPPED
     ship(scene)
     assert code(scene, "deliver", "operator") is None
-    assert scene.status is Status.DELIVERED
+    assert scene.order.status is Status.DELIVERED
     assert code(scene, "deliver", "operator") == "ALREADY_DELIVERED"
 
 
@@ -295,15 +296,17 @@ def test_no_shipped_order_stays_open_for_ever() -> None:
 def test_a_completed_order_takes_no_command() -> None:
     """Whoever sends a command to a completed order is refused and told when it was completed."""
     scene = delivered().at(T0 + 30 * DAY)
-    for name, actor in (("cancel", "buyer"), ("ship", "seller"), ("deliver", "system")):
-        refusal = scene.send(name, actor, **({"carrier": "x", "tracking_number": "y"} if name == "ship" else {}))
+    for name, actor, fields in (("cancel", "buyer", {}), ("ship", "seller", PARCEL), ("deliver", "system", {})):
+        refusal = scene.send(name, actor, **fields)
         assert refusal is not None
         assert refusal.code == "ORDER_COMPLETED"
         assert "2026-03-31 12:00:00 UTC" in refusal.message
 
 
 @pytest.mark.rule("S5")
-@pytest.mark.parametrize("bad", [{"carrier": ""}, {"carrier": "a\r\nb"}, {"tracking_number": ""}, {"tracking_number": "a b"}])
+@pytest.mark.parametrize(
+    "bad", [{"carrier": ""}, {"carrier": "a\r\nb"}, {"tracking_number": ""}, {"tracking_number": "a b"}]
+)
 def test_a_confirmation_needs_carrier_and_number(bad: dict[str, Any]) -> None:
     """The seller's confirmation without a readable carrier or tracking number is refused."""
     assert ship(unshipped(), **bad) == "INVALID_COMMAND"

@@ -13,7 +13,6 @@ from domain_kit import (
     PARCEL,
     SECOND,
     T0,
-    Scene,
     cart,
     code,
     declined,
@@ -173,7 +172,7 @@ def test_a_partly_confirmed_order_outlives_the_confirm_window() -> None:
     assert scene.status is Status.PARTIALLY_SHIPPED
     assert scene.order.cancellation is None
     assert code(scene, "ship", "seller", **PARCEL) is None
-    assert scene.status is Status.SHIPPED
+    assert scene.order.status is Status.SHIPPED
 
 
 @pytest.mark.rule("A10")

@@ -8,7 +8,7 @@ from live_kit import Live, until
 from domain.order import Status
 from domain.placement import Placement
 from starter import carts
-from starter.client import RefusedError
+from starter.client import RefusedError, Reply
 
 PARCEL = {"carrier": "Yamato", "tracking_number": "T-1"}
 
@@ -19,11 +19,11 @@ def orders(request: pytest.FixtureRequest) -> int:
     return int(request.config.getoption("--soak")) or 40
 
 
-async def _both(live: Live, number: str, first: str) -> list[object]:
+async def _both(live: Live, number: str, first: str) -> list[Reply | BaseException]:
     cancel = live.do(number, "cancel", "buyer", reason="changed_mind")
     ship = live.do(number, "ship", "seller", **PARCEL)
     pair = (cancel, ship) if first == "cancel" else (ship, cancel)
-    return await asyncio.gather(*pair, return_exceptions=True)
+    return list(await asyncio.gather(*pair, return_exceptions=True))
 
 
 @pytest.mark.rule("C10", "C9", "S2")

@@ -14,6 +14,7 @@ from typing import Any
 from temporalio.common import RetryPolicy
 
 from domain.effects import Authorize, Capture, Effect, Publish, Reserve, Void
+from domain.money import format_money
 
 AWAITED_FOR = timedelta(seconds=15)
 ATTEMPT = timedelta(seconds=6)
@@ -61,9 +62,9 @@ def summary(effect: Effect) -> str:
     match effect:
         case Authorize():
             stock = "reserve stock, " if effect.reservation else ""
-            return f"{stock}authorise {effect.amount_minor} {effect.currency} (minor units)"
+            return f"{stock}authorise {format_money(effect.amount_minor, effect.currency)}"
         case Capture():
-            return f"charge {effect.amount_minor} {effect.currency} (minor units)"
+            return f"charge {format_money(effect.amount_minor, effect.currency)}"
         case Reserve():
             return f"reserve stock for {len(effect.reservation.quantities)} items"
         case Void():
