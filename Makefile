@@ -24,11 +24,11 @@ demo: .venv/.run ## run the tour on the embedded stack; ONCE=1 ends by itself
 stack: .venv/.run ## run the embedded stack until Ctrl-C
 	$(BIN)/python -m starter stack
 
-test: .venv/.dev ## run the whole test suite
+test: .venv/.dev ## run the whole test suite, and its live part once more without a workflow cache
+	MAX_CACHED_WORKFLOWS=0 $(BIN)/python -m pytest -m live
 	$(BIN)/python -m pytest
 
-check: .venv/.dev lint types contracts docs-check ## format, lint, types, import contracts, generated docs, tests
-	$(BIN)/python -m pytest
+check: lint types contracts docs-check test ## format, lint, types, import contracts, generated docs, tests
 
 format: .venv/.dev ## format the code and bring the generated docs up to date
 	$(BIN)/ruff check --fix .

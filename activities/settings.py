@@ -36,4 +36,4 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(given)
         except ValidationError as error:
-            raise SettingsError(describe_errors(error)) from None
+            raise SettingsError(describe_errors(error, frozenset({"database_url"}))) from None

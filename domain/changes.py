@@ -148,13 +148,14 @@ def _deliver(order: Order, command: Command, at: datetime) -> Order:
 
 def _delivered(order: Order, at: datetime, shipment_id: str | None = None) -> Order:
     shipments = tuple(
-        each.model_copy(update={"delivered_at": each.delivered_at or at})
+        each.model_copy(update={"delivered_at": each.delivered_at or max(at, each.confirmed_at)})
         if shipment_id in (None, each.shipment_id)
         else each
         for each in order.shipments
     )
-    whole = order.status is Status.SHIPPED and all(each.delivered_at for each in shipments)
-    return order.with_(shipments=shipments, delivered_at=at if whole else None)
+    arrived = [each.delivered_at for each in shipments if each.delivered_at is not None]
+    whole = order.status is Status.SHIPPED and len(arrived) == len(shipments)
+    return order.with_(shipments=shipments, delivered_at=max(arrived) if whole else None)
 
 
 def _extend_edit(order: Order, command: Command, at: datetime) -> Order:

@@ -177,7 +177,7 @@ def parse_command(name: str, payload: object) -> Command:
         return form.model_validate_json(json.dumps(payload))
     except ValidationError as error:
         raise UnreadableCommandError(describe_errors(error)) from None
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise UnreadableCommandError(f"input: {error}") from None
 
 

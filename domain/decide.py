@@ -9,13 +9,15 @@ from typing import NamedTuple
 
 from domain.changes import APPLY, apply_deadline, apply_verdict, outcome_detail
 from domain.commands import Command, parse_command
-from domain.deadlines import Deadline
+from domain.deadlines import Deadline, deadlines
 from domain.effects import Authorize, Effect, Notice, NoticeKind, Outcome, Result, Void
 from domain.guards import BEFORE_WINDOW, CHECKS, first_refusal, holds, no_row_refusal, window_refusal
 from domain.lifecycle import Do, Mail, Row, rows_for
 from domain.order import Actor, Flag, InProgress, Order, PaymentStatus, RequestStatus
 from domain.payment import charge_failed, needed, renewed, replaced_hold
+from domain.placement import first_authorization
 from domain.refusals import Refusal, RefusalCode, refuse
+from domain.views import view
 
 
 class CommandEvent(NamedTuple):
@@ -125,7 +127,12 @@ def void_effects(before: Order, after: Order, now: datetime) -> tuple[Void, ...]
 def _authorize_again(before: Order, after: Order, now: datetime) -> tuple[Authorize, ...]:
     if after.payment.reference == before.payment.reference:
         return ()
-    return (authorize_effect(after, now),)
+    effect = authorize_effect(after, now)
+    if before.payment.status is PaymentStatus.AUTHORIZING:
+        # The first authorisation is given up and with it, perhaps, the reservation that it was to make.
+        first = first_authorization(after, view(after, now))
+        effect = effect.model_copy(update={"reservation": first.reservation, "record": first.record})
+    return (effect,)
 
 
 def authorize_effect(order: Order, now: datetime) -> Authorize:
@@ -158,7 +165,7 @@ def notices(order: Order, mails: list[Mail]) -> tuple[Notice, ...]:
 
 def _on_deadline(order: Order, deadline: Deadline, now: datetime) -> Decision:
     rows = rows_for(order.status, deadline.name, Actor.SYSTEM)
-    if not rows or now < deadline.at or deadline.name in order.passed:
+    if not rows or now < deadline.at or deadline not in deadlines(order):
         return Accepted(order)
     return _land(order, apply_deadline(order, deadline), rows[0], now)
 
@@ -201,8 +208,9 @@ def _on_stale(order: Order, outcome: Outcome, now: datetime) -> Accepted:
     unwanted = outcome.result is Result.AUTHORIZED and outcome.reference != order.payment.reference
     if not unwanted or outcome.reference in order.voids:
         return Accepted(order)
-    after = order.with_(voids=(*order.voids, outcome.reference))
-    return Accepted(after, void_effects(order, after, now), detail=f"{outcome.reference} came too late; voided")
+    after = order.with_(voids=(*order.voids, outcome.reference), version=order.version + 1)
+    effects = void_effects(order, after, now)
+    return Accepted(after, effects, publish=True, detail=f"{outcome.reference} came too late; voided")
 
 
 def _on_rejected(order: Order, outcome: Outcome) -> Accepted:

@@ -113,7 +113,8 @@ def _cancel_reason(order: Order, command: Command, at: datetime) -> Refusal | No
 
 
 def _request_free(order: Order, command: Command, at: datetime) -> Refusal | None:
-    if order.request is not None and order.request.status is RequestStatus.OPEN:
+    late = at >= order.cancel_until
+    if late and order.request is not None and order.request.status is RequestStatus.OPEN:
         opened = format_instant(order.request.requested_at)
         return refuse(RefusalCode.REQUEST_ALREADY_OPEN, number=order.number, requested_at=opened)
     return None
@@ -238,6 +239,9 @@ def no_row_refusal(order: Order, name: str, actor: Actor) -> Refusal:
         return refuse(RefusalCode.ORDER_PENDING, number=order.number)
     if order.status is Status.UNSHIPPED:
         return refuse(RefusalCode.NOT_SHIPPED, number=order.number)
+    if name == "ship":
+        last = format_instant(order.shipments[-1].confirmed_at)
+        return refuse(RefusalCode.NOTHING_TO_SHIP, number=order.number, confirmed_at=last)
     if order.delivered_at is not None:
         return refuse(
             RefusalCode.ALREADY_DELIVERED, number=order.number, delivered_at=format_instant(order.delivered_at)

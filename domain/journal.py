@@ -3,6 +3,7 @@
 Policy: D3; idempotency ids, unreadable commands and floods are dealt with here, before anything is decided.
 """
 
+import re
 from datetime import datetime
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from domain.refusals import Refusal, RefusalCode, refuse
 
 MAX_COMMANDS = 500
 """Commands of one actor that one order takes; each actor has its own count, so that no flood locks another out."""
+_UNSAFE = re.compile(r"[^A-Za-z0-9_ .-]")
 KEPT_ENTRIES = 200
 """History entries that an order keeps at hand once they are in the store."""
 
@@ -69,10 +71,9 @@ def receive(order: Order, message: Message, now: datetime) -> Verdict:
     return record(counted, event, decide(counted, event, now), now)
 
 
-def engine_error(order: Order, message: Message, error: Exception, now: datetime) -> Verdict:
+def engine_error(order: Order, message: Message, now: datetime) -> Verdict:
     """Refuse a message on which the engine itself failed: the order stays as it was and goes on."""
-    told = f"{type(error).__name__}: {error}"[:200]
-    return _refuse_unread(order, message, refuse(RefusalCode.ENGINE_ERROR, number=order.number, error=told), now)
+    return _refuse_unread(order, message, refuse(RefusalCode.ENGINE_ERROR, number=order.number), now)
 
 
 def wants_turn_before(message: Message, deadline: Deadline, now: datetime, order: Order) -> bool:
@@ -127,6 +128,8 @@ def _read(order: Order, message: Message) -> tuple[Command | None, Refusal | Non
             return parse_command(message.name, message.payload), None
         except UnreadableCommandError as error:
             errors = str(error)
+        except Exception as error:  # noqa: BLE001 - whatever a message does to its reader, it is refused and blocks nothing
+            errors = f"input: {type(error).__name__}"
     return None, refuse(RefusalCode.INVALID_COMMAND, errors=errors[:1000])
 
 
@@ -137,7 +140,7 @@ def _refuse_unread(order: Order, message: Message, refusal: Refusal | None, now:
     entry = HistoryEntry(
         seq=order.entries + 1,
         kind=EntryKind.COMMAND,
-        name=message.name[:60],
+        name=_UNSAFE.sub("?", message.name)[:60],
         actor=None,
         at=now,
         recorded_at=now,

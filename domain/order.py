@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from domain.base import Code, Email, Form, Instant, Line60, Line120, OrderNumber, Quantity, Value
+from domain.base import Code, Country, Email, Form, Instant, Line60, Line120, OrderNumber, Quantity, Value
 from domain.policy import PolicySnapshot
 from domain.refusals import Refusal
 
@@ -52,7 +52,7 @@ class Address(Form):
     city: Line60
     region: Line60 | None = None
     postal_code: Line60
-    country: str = Field(pattern=r"^[A-Z]{2}$")
+    country: Country
 
 
 class Buyer(Form):

@@ -54,7 +54,10 @@ def _needed_by_ship(order: Order, now: datetime) -> Effect | None:
     payment = order.payment
     if payment.status is PaymentStatus.CAPTURED:
         return None
-    if payment.status is not PaymentStatus.AUTHORIZED or (payment.expires_at is not None and payment.expires_at <= now):
+    # A hold that was renewed for this very confirmation is captured whatever its date says: two renewals in a row
+    # would only pile up holds.
+    lapsed = order.in_progress is None and payment.expires_at is not None and payment.expires_at <= now
+    if payment.status is not PaymentStatus.AUTHORIZED or lapsed:
         return _authorize(order, order.total_minor, now)
     return Capture(
         reference=payment.reference,

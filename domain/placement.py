@@ -111,14 +111,26 @@ def parse_placement(payload: object) -> Placement:
     """Read a placement from decoded JSON; raises PlacementError with all errors at once."""
     try:
         text = json.dumps(payload)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise PlacementError(f"input: {error}") from None
     if len(text) > MAX_PLACEMENT_BYTES:
         raise PlacementError(f"input: {len(text)} bytes; at most {MAX_PLACEMENT_BYTES}")
     try:
         return Placement.model_validate_json(text)
     except ValidationError as error:
-        raise PlacementError(describe_errors(error)) from None
+        # The cart as a whole is only looked at once its fields are right; its errors are to be told all the same.
+        raise PlacementError("; ".join([describe_errors(error), *_cart_errors_of(payload, str(error))])) from None
+    except RecursionError:
+        raise PlacementError("input: nested too deeply; give one placement") from None
+
+
+def _cart_errors_of(payload: object, told: str) -> list[str]:
+    lines = payload.get("lines") if isinstance(payload, dict) else None
+    if not isinstance(lines, list):
+        return []
+    pairs = [(each.get("sku"), each.get("quantity")) for each in lines if isinstance(each, dict)]
+    cart = [(sku, count) for sku, count in pairs if isinstance(sku, str) and type(count) is int]
+    return [error for error in cart_errors(cart) if error not in told]
 
 
 def check_against_policy(placement: Placement, policy: PolicySnapshot) -> None:

@@ -20,6 +20,8 @@ class PolicyError(ValueError):
 
 def _duration(value: object) -> object:
     # ISO 8601 (`P7D`) is how a snapshot travels in JSON; people write `7d`.
+    if isinstance(value, bool | int | float):
+        raise ValueError("not a duration; write a text such as 5m or 7d")
     return parse_duration(value) if isinstance(value, str) and not value.startswith("P") else value
 
 
@@ -107,6 +109,7 @@ class Policy(Form):
 
     @model_validator(mode="after")
     def _windows_hold(self) -> Self:
+        _checked_windows(self.windows, "windows")
         for code, marketplace in self.marketplaces.items():
             windows = self._windows_of(marketplace, f"marketplaces.{code}.windows")
             for seller_id, seller in self.sellers.items():
@@ -119,16 +122,7 @@ class Policy(Form):
         return self
 
     def _windows_of(self, marketplace: MarketplacePolicy, where: str) -> Windows:
-        chosen = {**self.windows, **marketplace.windows}
-        unknown = sorted(set(chosen) - set(Windows.model_fields))
-        if unknown:
-            raise PolicyError(
-                f"{where}: unknown window {', '.join(unknown)}; known are {', '.join(Windows.model_fields)}"
-            )
-        try:
-            windows = Windows.model_validate(chosen)
-        except ValidationError as error:
-            raise PolicyError(f"{where}: {describe_errors(error)}") from None
+        windows = _checked_windows({**self.windows, **marketplace.windows}, where)
         if windows.edit_window > windows.cancel_window:
             raise PolicyError(
                 f"{where}: edit_window is {format_duration(windows.edit_window)}; it must not outlast"
@@ -161,6 +155,24 @@ class Policy(Form):
         )
 
 
+def _bound(context: Mapping[str, Any]) -> str | None:
+    """Word the bound of a duration as people write it."""
+    for key, word in (("le", "at most"), ("ge", "at least")):
+        if isinstance(context.get(key), timedelta):
+            return f"must be {word} {format_duration(context[key])}"
+    return None
+
+
+def _checked_windows(chosen: Mapping[str, Any], where: str) -> Windows:
+    unknown = sorted(set(chosen) - set(Windows.model_fields))
+    if unknown:
+        raise PolicyError(f"{where}: unknown window {', '.join(unknown)}; known are {', '.join(Windows.model_fields)}")
+    try:
+        return Windows.model_validate(dict(chosen))
+    except ValidationError as error:
+        raise PolicyError(f"{where}: {describe_errors(error, frozenset())}") from None
+
+
 PRIVATE = frozenset(
     {"card", "name", "email", "phone", "recipient", "line1", "line2", "city", "region", "postal_code", "note"}
 )
@@ -172,7 +184,7 @@ def describe_errors(error: ValidationError, private: frozenset[str] = PRIVATE) -
     told = []
     for each in error.errors():
         field = ".".join(str(part) for part in each["loc"]) or "input"
-        message = each["msg"].removeprefix("Value error, ")
+        message = _bound(each.get("ctx", {})) or each["msg"].removeprefix("Value error, ")
         value = each.get("input")
         hidden = isinstance(value, dict | list) or each["type"] == "missing" or not private.isdisjoint(each["loc"])
         shown = "" if hidden else f" (got {str(value)[:60]!r})"

@@ -47,6 +47,7 @@ class RefusalCode(StrEnum):
     ORDER_CANCELLED = "ORDER_CANCELLED"
     ORDER_COMPLETED = "ORDER_COMPLETED"
     ALREADY_SHIPPED = "ALREADY_SHIPPED"
+    NOTHING_TO_SHIP = "NOTHING_TO_SHIP"
     NOT_SHIPPED = "NOT_SHIPPED"
     ALREADY_DELIVERED = "ALREADY_DELIVERED"
     EDIT_WINDOW_CLOSED = "EDIT_WINDOW_CLOSED"
@@ -99,7 +100,7 @@ REFUSALS: dict[RefusalCode, RefusalText] = {
         "D3",
     ),
     _R.ENGINE_ERROR: RefusalText(
-        "the engine failed on this command for order {number} ({error}); nothing was changed",
+        "the engine failed on this command for order {number}; nothing was changed",
         "tell the marketplace's operator; the order goes on",
         "D3",
     ),
@@ -119,6 +120,11 @@ REFUSALS: dict[RefusalCode, RefusalText] = {
         "a shipment of order {number} was confirmed at {confirmed_at}",
         "it can no longer be cancelled or changed; the buyer can return it once it has arrived",
         "C5",
+    ),
+    _R.NOTHING_TO_SHIP: RefusalText(
+        "everything in order {number} has been confirmed, the last at {confirmed_at}",
+        "nothing is left to confirm",
+        "S1",
     ),
     _R.NOT_SHIPPED: RefusalText("no shipment of order {number} is on its way", "confirm the shipment first", "S1"),
     _R.ALREADY_DELIVERED: RefusalText(

@@ -134,6 +134,7 @@ def seller_view(full: OrderView) -> OrderView:
         buyer = buyer.model_copy(update={"phone": None})
     return full.model_copy(
         update={
+            "request": full.request and full.request.model_copy(update={"note": None if hidden else full.request.note}),
             "buyer": None if hidden else buyer,
             "address": None if hidden else full.address,
             "payment": None,

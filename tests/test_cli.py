@@ -309,6 +309,7 @@ async def test_the_seller_sees_no_buyer_of_a_pending_order(cli: Cli, live: Live)
         assert hidden not in pending.out, hidden
         assert hidden not in people, hidden
     await cli.call("pay-again", number)
+    await live.reaches(number, Status.UNSHIPPED)
     verified = (await cli.call("show", number, "--as", "seller", "--json")).json()["order"]
     assert verified["address"]["city"] == "東京"
     assert verified["payment"] is None

@@ -101,9 +101,9 @@ async def test_everything_the_policy_does_not_know_is_told_at_once(cli: Cli) -> 
 
 
 async def test_every_bad_field_is_told_at_once(cli: Cli) -> None:
-    """Number, language, card and quantity are all named, each with its value."""
+    """Number, language, card and quantity are all named at once."""
     ran = await cli.call("place", "--number", "1", "--language", "fr", "--card", "no card", "--item", "CUP-01:0:5")
-    bad_input(ran, "order_number:", "(got '1')", "language:", "(got 'fr')", "card:", "(got 'no card')", "quantity:")
+    bad_input(ran, "order_number:", "(got '1')", "language:", "(got 'fr')", "card:", "quantity:")
 
 
 def _write(folder: Path, name: str, content: bytes) -> str:

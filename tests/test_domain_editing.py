@@ -324,3 +324,17 @@ def test_a_placement_without_stock_is_refused_also_after_an_address_edit(result:
     assert scene.order.rejected is not None
     assert scene.order.rejected.code == refused
     assert code(scene, "cancel") == "ORDER_REFUSED"
+
+
+@pytest.mark.rule("G3")
+def test_another_card_is_a_token_and_never_a_card_number() -> None:
+    """The buyer's client that sends a card number instead of the provider's token is refused, the number not kept."""
+    scene = declined()
+    assert code(scene, "pay_again", card="4242424242424242") == "INVALID_COMMAND"
+    assert "4242" not in scene.order.model_dump_json()
+
+
+@pytest.mark.rule("E5", "E6")
+def test_there_is_no_window_to_extend_where_nothing_can_be_edited() -> None:
+    """The operator's extension for an order that the marketplace ships is refused, for it cannot be edited."""
+    assert code(unshipped(cart(fulfilment="marketplace")), "extend_edit", "operator", minutes=5) == "NOT_EDITABLE"

@@ -167,11 +167,9 @@ def test_a_command_of_the_largest_size_is_read() -> None:
 def test_an_engine_error_changes_nothing_and_is_told() -> None:
     """A command on which the engine itself fails is refused by name, and the order goes on."""
     scene = unshipped()
-    verdict = engine_error(scene.order, message("cancel", actor="buyer"), ZeroDivisionError("x" * 999), T0)
+    verdict = engine_error(scene.order, message("cancel", actor="buyer"), T0)
     assert verdict.refusal is not None
     assert verdict.refusal.code == "ENGINE_ERROR"
-    assert "ZeroDivisionError" in verdict.refusal.message
-    assert len(verdict.refusal.message) < 400
     assert substance(verdict.order) == substance(scene.order)
     assert verdict.order.history[-1].refusal == verdict.refusal
 

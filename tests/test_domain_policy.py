@@ -44,7 +44,7 @@ BAD: list[tuple[str, str, tuple[str, ...]]] = [
     (EDIT, 'edit_window = "5 minutes"', ("edit_window", "'5 minutes'", "for example")),
     (EDIT, 'edit_window = "2d"', ("edit_window", "'2d'", "days=1")),
     (EDIT, 'edit_window = "31m"', ("edit_window", "31m", "cancel_window", "30m")),
-    (EDIT, "edit_window = -1", ("edit_window", "'-1'", "seconds=1")),
+    (EDIT, "edit_window = -1", ("edit_window", "'-1'", "not a duration")),
     (EDIT, 'edit_windw = "5m"', ("edit_windw", "known are", "edit_window")),
     ('cancel_window = "30m"', 'cancel_window = "8d"', ("cancel_window", "'8d'", "days=7")),
     ('processing_window = "21d"', 'processing_window = "366d"', ("processing_window", "'366d'", "days=365")),

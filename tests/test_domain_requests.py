@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from domain_kit import HOUR, T0, Scene, code, pending, unshipped
+from domain_kit import DAY, HOUR, T0, Scene, code, pending, unshipped
 
 from domain.effects import NoticeKind
 from domain.order import Actor, Flag, RequestStatus, Status
@@ -91,3 +91,16 @@ def test_an_unofficial_wish_counts_in_the_rate(official: bool, counts: bool) -> 
     scene = asked() if official else unshipped()
     scene.send("cancel", "seller", reason="buyer_cancelled")
     assert scene.cancellation.counts_in_rate is counts
+
+
+@pytest.mark.rule("C5", "C8", "C9")
+@pytest.mark.parametrize("reason", ["no_inventory", None], ids=["seller", "marketplace"])
+def test_a_cancelled_order_leaves_no_request_to_answer(reason: str | None) -> None:
+    """The request that a cancellation for another reason overtakes is no longer open."""
+    scene = asked()
+    if reason:
+        scene.send("cancel", "seller", reason=reason)
+    scene.at(T0 + 9 * DAY)
+    assert scene.status is Status.CANCELLED
+    assert scene.order.request is not None
+    assert scene.order.request.status is not RequestStatus.OPEN

@@ -338,3 +338,15 @@ def test_a_declined_card_leaves_the_order_pending() -> None:
     assert scene.order.payment.card == "card-third"
     assert code(scene, "pay_again", card="card-ok") == "PAYMENT_NOT_NEEDED"
     assert scene.partners.charged == 0
+
+
+@pytest.mark.rule("C9", "S2")
+def test_a_lapsed_hold_is_voided_though_its_renewal_was_declined() -> None:
+    """The hold that lapsed by the order's clock is voided all the same: the provider's clock may be another."""
+    scene = Scene()
+    scene.partners.lasts = DAY
+    scene.settle().at(T0 + 2 * DAY).answer(Result.DECLINED)
+    assert ship(scene) == "PAYMENT_DECLINED"
+    scene.send("cancel", "seller", reason="no_inventory")
+    scene.settle()
+    assert scene.partners.voided >= set(scene.partners.holds)

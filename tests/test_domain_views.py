@@ -238,3 +238,14 @@ def test_a_refused_placement_is_shown_as_refused() -> None:
     scene = pending().answer("out_of_stock").settle()
     assert shown(scene.order)[0] == "refused"
     assert scene.order.payment.status is PaymentStatus.AUTHORIZING
+
+
+@pytest.mark.rule("A7", "G1", "D3")
+@pytest.mark.parametrize("bad", [{"line1": "Shibuya 1\n2"}, {"phone": PHONE}, {"recipient": "Hanako\x00"}])
+def test_a_refused_address_is_not_in_the_history(bad: Json) -> None:
+    """The buyer's address that could not be read is refused by its field, its value not kept in the history."""
+    scene = unshipped()
+    scene.send("edit", shipping_address={**NEW_ADDRESS, **bad})
+    assert scene.last.refusal is not None
+    assert next(iter(bad)) in scene.last.refusal.message
+    assert personal(scene.last.model_dump_json()) == []

@@ -108,6 +108,6 @@ async def test_two_confirmations_of_everything_at_once_ship_it_once(live: Live) 
     number = await live.place()
     answers = await asyncio.gather(live.ship(number), live.ship(number), return_exceptions=True)
     refused = [each for each in answers if isinstance(each, RefusedError)]
-    assert [each.refusal.code for each in refused] == ["ALREADY_SHIPPED"]
+    assert [each.refusal.code for each in refused] == ["NOTHING_TO_SHIP"]
     assert len((await live.order(number)).shipments) == 1
     assert await live.charged(number) == 2900

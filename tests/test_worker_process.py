@@ -161,9 +161,9 @@ async def test_a_worker_that_drains_finishes_what_is_under_way(workers: Workers)
     await until(asked, "the authorisation")
     ran = await workers.drain(worker)
     assert ran.code == 0, ran
-    await workers.start()
-    assert (await live.reaches(number, Status.UNSHIPPED)).payment is not None
-    assert await live.log(number) == ["authorize"]
+    async with live.worker(workers.queue):
+        await live.reaches(number, Status.UNSHIPPED)
+        assert await live.log(number) == ["authorize"]
 
 
 async def test_settings_that_cannot_be_used_end_a_worker_with_2(stack: Stack, tmp_path: Path) -> None:
@@ -173,7 +173,6 @@ async def test_settings_that_cannot_be_used_end_a_worker_with_2(stack: Stack, tm
     await asyncio.gather(
         refused(tmp_path, 2, "smtp_port: ", "valid integer", "'abc'", **good | {"SMTP_PORT": "abc"}),
         refused(tmp_path, 2, "database_url: ", "sqlite|postgresql", **good | {"DATABASE_URL": "mysql://db/orders"}),
-        refused(tmp_path, 2, "DATABASE_URL", "sqlite:///orders.db", **good | {"DATABASE_URL": "sqlite://"}),
         refused(tmp_path, 2, "TEMPORAL_ADDRESS", "invalid", **good | {"TEMPORAL_ADDRESS": "a:b:c"}),
     )
 

@@ -169,12 +169,16 @@ class OrderWorkflow:
         if isinstance(event, Outcome):
             await self._decide(event)
             return
-        now = workflow.now()
+        now, fault = workflow.now(), f"engine-error-{event.message_id}"
         try:
+            if workflow.unsafe.is_replaying() and workflow.patched(fault):
+                raise RuntimeError("the engine failed on this command when it came")
             verdict = receive(self._order, event, now)
-        except Exception as error:  # noqa: BLE001 - a bug in deciding one command must not block the order
+        except Exception:  # noqa: BLE001 - a bug in deciding one command must not block the order
+            # The marker makes the refusal stand: once the bug is mended, a replay would decide the command otherwise.
+            workflow.patched(fault)
             workflow.logger.exception("command %s could not be decided", event.name)
-            verdict = engine_error(self._order, event, error, now)
+            verdict = engine_error(self._order, event, now)
         refusal = await self._follow(verdict)
         if ticket is not None:
             ticket.set_result(refusal or view(self._order, workflow.now(), viewer_of(event)))
