@@ -177,7 +177,7 @@ PAYMENT_ROWS: tuple[PaymentRow, ...] = (
     PaymentRow(_P.AUTHORIZED, Result.VOIDED, _P.VOIDED, "hold gone at the provider: renewed at once", "S2"),
     PaymentRow(_P.AUTHORIZING, "cancelled", _P.VOIDED, "order cancelled", "C9"),
     PaymentRow(_P.AUTHORIZED, "cancelled", _P.VOIDED, "order cancelled", "C9"),
-    PaymentRow(_P.AUTHORIZED, Result.UNANSWERED, _P.VOIDED, "capture not answered in time: undone", "S2 R6"),
+    PaymentRow(_P.AUTHORIZED, Result.UNANSWERED, _P.VOIDED, "capture not answered in time: undone", "S2"),
 )
 """Every transition of a payment; where there is no row for a cancellation, nothing can be held."""
 

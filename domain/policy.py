@@ -130,16 +130,20 @@ class Policy(Form):
             )
         return windows
 
+    def seller(self, seller_id: str) -> SellerPolicy:
+        """Return the policy of a seller; raises PolicyError for one that the policy does not know."""
+        if seller_id not in self.sellers:
+            raise PolicyError(f"seller {seller_id!r} is unknown; use one of: {', '.join(self.sellers)}")
+        return self.sellers[seller_id]
+
     def snapshot(self, marketplace: str, seller_id: str) -> PolicySnapshot:
         """Fix the policy for an order of `seller_id` on `marketplace`.
 
         Raises PolicyError when the policy knows no such marketplace or seller.
         """
-        place, seller = self.marketplaces.get(marketplace), self.sellers.get(seller_id)
+        place, seller = self.marketplaces.get(marketplace), self.seller(seller_id)
         if place is None:
             raise PolicyError(f"marketplace {marketplace!r} is unknown; use one of: {', '.join(self.marketplaces)}")
-        if seller is None:
-            raise PolicyError(f"seller {seller_id!r} is unknown; use one of: {', '.join(self.sellers)}")
         minutes = seller.auto_approval_minutes
         return PolicySnapshot(
             **self._windows_of(place, f"marketplaces.{marketplace}.windows").model_dump(),

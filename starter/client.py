@@ -44,6 +44,8 @@ from workflows.inputs import OrderInput, OrderResult
 
 TAKEN_UP_WITHIN = timedelta(seconds=4)
 ANSWERED_WITHIN = timedelta(seconds=60)
+LOOKED_UP_WITHIN = timedelta(seconds=15)
+"""Longer than the ten seconds after which the server gives a killed worker's task to another one."""
 _NO_ANSWER = (RPCStatusCode.CANCELLED, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.RESOURCE_EXHAUSTED)
 
 
@@ -271,7 +273,7 @@ class OrderClient:
         found = await self.describe(number)
         try:
             view: OrderView = await self.handle(number).query(
-                "order", viewer, result_type=OrderView, rpc_timeout=timedelta(seconds=10)
+                "order", viewer, result_type=OrderView, rpc_timeout=LOOKED_UP_WITHIN
             )
         except RPCError as error:
             raise _unreachable(error) from error
@@ -288,7 +290,7 @@ class OrderClient:
         """Return the order's history, the oldest entry first (D3)."""
         try:
             entries: list[HistoryEntry] = await self.handle(number).query(
-                "history", result_type=list[HistoryEntry], rpc_timeout=timedelta(seconds=10)
+                "history", result_type=list[HistoryEntry], rpc_timeout=LOOKED_UP_WITHIN
             )
         except RPCError as error:
             raise _unreachable(error) from error

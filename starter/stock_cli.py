@@ -3,13 +3,15 @@
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from pydantic import TypeAdapter, ValidationError
 from rich import box
 from rich.table import Table
 
+from domain.base import Code
 from domain.order import Actor
 from starter import output
 from starter.client import InputError, RefusedError, UnreachableError
-from starter.session import console, open_client, run, settings
+from starter.session import console, open_client, policy, run, settings
 
 if TYPE_CHECKING:
     from store.store import Store
@@ -81,7 +83,11 @@ def set_units(
 
     async def work() -> None:
         try:
+            TypeAdapter(Code).validate_python(sku)
+            policy(settings()).seller(seller)
             oversold = open_store().set_on_hand(seller, sku, units)
+        except ValidationError:
+            raise InputError(f"sku: {sku!r} is no item code; give letters, digits, dots, dashes, 60 at most") from None
         except (ValueError, SQLAlchemyError) as error:
             raise InputError(f"stock: {error}") from None
         client = await open_client() if oversold else None
@@ -89,9 +95,11 @@ def set_units(
         for number in oversold:
             assert client is not None  # noqa: S101 - connected because there are oversold orders
             try:
-                await client.command(number, "flag_oversold", {}, actor=Actor.SYSTEM)
+                # The same correction sent again flags and mails nobody twice.
+                once = f"oversold-{sku}-{units}"
+                await client.command(number, "flag_oversold", {}, actor=Actor.SYSTEM, command_id=once)
                 flagged.append(number)
-            except RefusedError:
+            except (RefusedError, InputError):
                 # Cancelled or shipped meanwhile: the order needs no flag any more.
                 continue
         if as_json:

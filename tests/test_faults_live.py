@@ -29,7 +29,7 @@ async def test_a_buyer_cancels_while_the_provider_is_away(live: Live) -> None:
     await live.mailed(number, "order_cancelled", "buyer")
 
 
-@pytest.mark.rule("C9", "R6")
+@pytest.mark.rule("C9")
 async def test_an_authorisation_that_succeeds_after_the_cancellation_is_voided(live: Live) -> None:
     """The provider holds the money but answers too late; the cancelled order leaves nothing held."""
     number = await live.place(wait=False, card="card-timeout")
@@ -39,7 +39,7 @@ async def test_an_authorisation_that_succeeds_after_the_cancellation_is_voided(l
     assert await nothing_at_provider(live, number)
 
 
-@pytest.mark.rule("R6", "G5")
+@pytest.mark.rule("G5")
 async def test_an_answer_that_got_lost_is_asked_for_and_not_paid_twice(live: Live) -> None:
     """The provider holds and its answer is lost: asking again under the same reference finds the one hold."""
     await live.provider_fault("lose_answer", 2, path="/authorizations")
@@ -49,7 +49,7 @@ async def test_an_answer_that_got_lost_is_asked_for_and_not_paid_twice(live: Liv
     assert await live.held(number) == 2900
 
 
-@pytest.mark.rule("S2", "R6")
+@pytest.mark.rule("S2")
 async def test_a_charge_whose_answer_got_lost_is_made_once(live: Live) -> None:
     """The capture's first answer is lost; the confirmation is accepted and the buyer charged once."""
     number = await live.place(card="card-capture-timeout")
@@ -58,7 +58,7 @@ async def test_a_charge_whose_answer_got_lost_is_made_once(live: Live) -> None:
     assert await live.charged(number) == 2900
 
 
-@pytest.mark.rule("S2", "R6", "C9")
+@pytest.mark.rule("S2", "C9")
 async def test_a_charge_without_any_answer_is_refused_and_undone(live: Live) -> None:
     """No answer in time: the confirmation is refused, what the provider did is undone, and it can be sent again."""
     number = await live.place()

@@ -21,7 +21,7 @@ async def test_a_verified_order_is_confirmed_to_the_buyer_and_sold_to_the_seller
     assert (await live.mailed(number, "sold_ship_now", "seller"))["to"]
 
 
-@pytest.mark.rule("G5", "V7")
+@pytest.mark.rule("G5")
 async def test_a_seller_who_wants_no_sold_mail_gets_none(live: Live) -> None:
     """A seller whose preference is off gets no "sold, ship now"; the buyer is told all the same."""
     number = await live.place(seller="S-300", marketplace="US")

@@ -142,10 +142,10 @@ async def test_every_window_judges_by_when_it_was_asked_with_the_worker_down_acr
     """With all workers down across the end, what was asked in time is served in time and what was late is refused."""
     raw = sample_policy().model_dump()
     raw["windows"] = {
-        "edit_window": 9 * SECOND,
-        "cancel_window": 10 * SECOND,
-        "processing_window": 11 * SECOND,
-        "confirm_window": 9 * SECOND,
+        "edit_window": 15 * SECOND,
+        "cancel_window": 16 * SECOND,
+        "processing_window": 17 * SECOND,
+        "confirm_window": 15 * SECOND,
         "edit_extension_limit": DAY,
         "delivery_window": DAY,
         "return_window": DAY,

@@ -23,7 +23,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.refusals import Refusal, RefusalCode, refuse
     from domain.views import OrderView, view
     from workflows.display import attribute_updates, details, shown
-    from workflows.effects import AT_ONCE, activity_of
+    from workflows.effects import AT_ONCE, activity_of, summary
     from workflows.inputs import Carried, OrderInput, OrderResult
     from workflows.wire import as_error, read_message, viewer_of
 
@@ -231,7 +231,9 @@ class OrderWorkflow:
         return outcome
 
     async def _record_at_once(self, effect: Publish) -> Outcome:
-        outcome: Outcome = await workflow.execute_local_activity("record", effect, result_type=Outcome, **AT_ONCE)
+        outcome: Outcome = await workflow.execute_local_activity(
+            "record", effect, result_type=Outcome, summary=summary(effect), **AT_ONCE
+        )
         return outcome
 
     def _publish(self) -> None:
