@@ -60,4 +60,7 @@ async def _main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(_main()))
+    code = asyncio.run(_main())
+    sys.stdout.flush()
+    # Threads of Temporal's client that are still at work while Python shuts down abort the process now and then.
+    os._exit(code)
