@@ -11,7 +11,6 @@ from domain_kit import (
     NEW_ADDRESS,
     NUMBER,
     PARCEL,
-    PERSONAL,
     T0,
     Json,
     Scene,
@@ -31,7 +30,7 @@ from domain.deadlines import next_deadline
 from domain.decide import Accepted, Refused, decide
 from domain.effects import Authorize, Outcome, Result
 from domain.journal import Message, wants_turn_before
-from domain.order import Order, RequestStatus, Status
+from domain.order import Order, Status
 from domain.placement import PlacementError, parse_placement
 from domain.policy import PolicyError
 from domain.views import view
@@ -141,29 +140,6 @@ def test_a_hold_that_lapses_at_once_is_renewed_once() -> None:
     assert scene.partners.charged == 0
 
 
-@pytest.mark.rule("C9", "S2")
-def test_every_hold_of_a_cancelled_order_is_voided() -> None:
-    """The seller cancels after a hold lapsed and its renewal was declined: all that was ever held is voided."""
-    scene = Scene()
-    scene.partners.lasts = DAY
-    scene.settle().at(T0 + 2 * DAY).answer(Result.DECLINED)
-    assert code(scene, "ship", "seller", **PARCEL) == "PAYMENT_DECLINED"
-    assert code(scene, "cancel", "seller", reason="no_inventory") is None
-    scene.settle()
-    assert scene.partners.voided >= set(scene.partners.holds) > set()
-
-
-@pytest.mark.rule("A7", "G1", "D3")
-@pytest.mark.parametrize("bad", [{"line1": "Shibuya 1\n2"}, {"phone": "+81-90-1234-5678"}], ids=["street", "phone"])
-def test_the_history_keeps_nothing_of_an_unreadable_address(bad: Json) -> None:
-    """The buyer's address that is refused as unreadable leaves no personal data in the history."""
-    scene = unshipped()
-    assert code(scene, "edit", shipping_address={**NEW_ADDRESS, **bad}) == "INVALID_COMMAND"
-    told = scene.last.model_dump_json()
-    assert "INVALID_COMMAND" in told
-    assert [each for each in PERSONAL if each in told] == []
-
-
 @pytest.mark.rule("A9")
 def test_an_order_is_delivered_when_its_last_parcel_arrived() -> None:
     """The carrier that tells of two deliveries in the wrong order makes the order delivered at the later of the two."""
@@ -183,28 +159,6 @@ def test_nothing_is_delivered_before_it_was_confirmed() -> None:
     assert code(scene, "deliver", "system", at=T0) is None
     (parcel,) = scene.order.shipments
     assert scene.order.delivered_at == parcel.delivered_at == parcel.confirmed_at == T0 + DAY
-
-
-@pytest.mark.rule("P5")
-def test_a_card_number_is_not_read_as_a_token() -> None:
-    """The buyer's client that gives a card number for a token is refused without its being repeated."""
-    with pytest.raises(UnreadableCommandError, match="card") as caught:
-        parse_command("pay_again", {"actor": "buyer", "card": "4242424242424242"})
-    assert "4242" not in str(caught.value)
-
-
-@pytest.mark.rule("C5", "C8", "C9")
-@pytest.mark.parametrize("reason", ["no_inventory", None], ids=["seller", "marketplace"])
-def test_a_request_does_not_outlive_its_order(reason: str | None) -> None:
-    """The buyer's request is open no more once the seller or the marketplace cancelled for a reason of its own."""
-    scene = unshipped().at(T0 + HOUR)
-    assert code(scene, "request_cancellation") is None
-    if reason is not None:
-        assert code(scene, "cancel", "seller", reason=reason) is None
-    scene.at(T0 + 9 * DAY)
-    assert scene.status is Status.CANCELLED
-    assert scene.order.request is not None
-    assert scene.order.request.status is not RequestStatus.OPEN
 
 
 def test_the_name_of_a_message_draws_nothing_in_the_details() -> None:

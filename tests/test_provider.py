@@ -1,143 +1,23 @@
-"""The payment provider as a real process, and the engine's client for it."""
+"""The payment provider: what any provider behind the protocol does, and what the sandbox's holds and charges on a card."""
 
 import asyncio
-import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-import uuid
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from provider_kit import NOW, capture_of, folded, hold_of, logged, new_card, new_order, used, void_of
 
-from activities.provider import HttpPaymentProvider, PaymentProvider, ProviderContractError, ProviderUnavailable
-from domain.effects import Authorize, Capture, Result, Void
+from activities.provider import HttpPaymentProvider, PaymentProvider, ProviderContractError
+from domain.effects import Result
 from sandbox.provider_store import Clock, Ledger, Payment
 
-NOW = datetime(2031, 3, 1, 12, 0, tzinfo=UTC)
+pytest_plugins = ["provider_kit"]
+
 HOLD_PERIOD = timedelta(days=7)
-
-
-class Process(NamedTuple):
-    """A running provider: its process and its address."""
-
-    popen: subprocess.Popen[str]
-    url: str
-
-
-@contextmanager
-def run_provider(folder: Path, *options: str) -> Iterator[Process]:
-    """Run a provider over the database in `folder` until the block ends."""
-    port_file = folder / "port"
-    port_file.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "sandbox.provider", "--database", str(folder / "provider.db")]
-    command += ["--port-file", str(port_file), *options]
-    popen = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1])
-    try:
-        deadline = time.monotonic() + 30
-        while not port_file.exists():
-            assert popen.poll() is None, "the provider ended before it listened"
-            assert time.monotonic() < deadline, "the provider did not listen within 30 s"
-            time.sleep(0.01)
-        yield Process(popen, f"http://127.0.0.1:{port_file.read_text()}")
-    finally:
-        if popen.poll() is None:
-            popen.kill()
-        popen.wait(10)
-        if popen.stdout is not None:
-            popen.stdout.close()
-
-
-@pytest.fixture(scope="session")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Give the address of a provider that all tests share; each test uses references and cards of its own."""
-    with run_provider(tmp_path_factory.mktemp("provider"), "--slow-seconds", "0.3") as process:
-        yield process.url
-
-
-@pytest.fixture(scope="session")
-async def http(url: str) -> AsyncIterator[httpx.AsyncClient]:
-    """Give a plain client, to ask what the engine's client never asks."""
-    async with httpx.AsyncClient(base_url=url, timeout=10) as client:
-        yield client
-
-
-@pytest.fixture(scope="session")
-async def sandbox(url: str) -> AsyncIterator[HttpPaymentProvider]:
-    """Give the engine's client."""
-    provider = HttpPaymentProvider(url)
-    yield provider
-    await provider.aclose()
-
-
-@pytest.fixture
-async def impatient(url: str) -> AsyncIterator[HttpPaymentProvider]:
-    """Give the engine's client with a short time-out."""
-    provider = HttpPaymentProvider(url, timeout=0.2)
-    yield provider
-    await provider.aclose()
-
-
-@pytest.fixture
-async def faults(http: httpx.AsyncClient) -> AsyncIterator[httpx.AsyncClient]:
-    """Give the plain client and switch every fault off afterwards."""
-    yield http
-    await http.delete("/faults")
-
-
-def new_order() -> str:
-    """Return an order number that no other test uses."""
-    digits = str(uuid.uuid4().int)[:17].rjust(17, "0")
-    return f"{digits[:3]}-{digits[3:10]}-{digits[10:]}"
-
-
-def new_card(kind: str = "card-approve") -> str:
-    """Return a card of a kind that no other test uses."""
-    return f"{kind}-{uuid.uuid4().hex[:12]}"
-
-
-def hold_of(card: str, amount_minor: int = 1000, *, order: str | None = None, at: datetime = NOW) -> Authorize:
-    """Return a request to hold money in euro cents under a new reference."""
-    order = order or new_order()
-    reference = f"{order}/{uuid.uuid4().hex[:6]}/authorize"
-    return Authorize(
-        reference=reference, order_number=order, amount_minor=amount_minor, currency="EUR", card=card, at=at
-    )
-
-
-def capture_of(hold: Authorize, amount_minor: int | None = None, *, at: datetime = NOW) -> Capture:
-    """Return the request to charge a hold."""
-    amount_minor = hold.amount_minor if amount_minor is None else amount_minor
-    return Capture(
-        reference=hold.reference, order_number=hold.order_number, amount_minor=amount_minor, currency="EUR", at=at
-    )
-
-
-def void_of(hold: Authorize, *, at: datetime = NOW) -> Void:
-    """Return the request to void a hold."""
-    return Void(reference=hold.reference, order_number=hold.order_number, at=at)
-
-
-async def used(http: httpx.AsyncClient, card: str) -> tuple[int, int]:
-    """Return what is held and charged on a card, in euro cents."""
-    cards = (await http.get("/balances")).json()["cards"]
-    return next(((row["held_minor"], row["captured_minor"]) for row in cards if row["card"] == card), (0, 0))
-
-
-async def logged(http: httpx.AsyncClient, order: str) -> list[tuple[str, int]]:
-    """Return the provider's log of an order: action and amount."""
-    rows = (await http.get("/log", params={"order_number": order})).json()
-    return [(row["action"], row["amount_minor"]) for row in rows]
 
 
 class ProviderConformance:
@@ -339,115 +219,6 @@ def test_without_a_clock_holds_lapse_by_the_providers_own(tmp_path: Path) -> Non
     ledger.close()
 
 
-async def test_a_time_out_after_success_is_unknown_and_then_known(
-    impatient: HttpPaymentProvider, http: httpx.AsyncClient
-) -> None:
-    """A card whose authorisation times out is held once; asking again tells so at once."""
-    hold = hold_of(new_card("card-timeout"))
-    with pytest.raises(ProviderUnavailable, match=rf"/authorizations.*{hold.reference} is unknown, repeat"):
-        await impatient.authorize(hold)
-    assert (await impatient.authorize(hold)).result == Result.AUTHORIZED
-    assert await used(http, hold.card) == (1000, 0)
-
-
-async def test_a_charge_that_times_out_is_made_once(impatient: HttpPaymentProvider, http: httpx.AsyncClient) -> None:
-    """A capture that is not answered the first time is answered from memory the second time."""
-    hold = hold_of(new_card("card-capture-timeout"))
-    await impatient.authorize(hold)
-    with pytest.raises(ProviderUnavailable, match="/captures"):
-        await impatient.capture(capture_of(hold))
-    assert (await impatient.capture(capture_of(hold))).result == Result.CAPTURED
-    assert await used(http, hold.card) == (0, 1000)
-
-
-async def test_a_slow_card_is_slower_than_an_impatient_client(
-    impatient: HttpPaymentProvider, sandbox: HttpPaymentProvider
-) -> None:
-    """A slow card answers, to those who wait for it."""
-    hold = hold_of(new_card("card-slow"))
-    with pytest.raises(ProviderUnavailable):
-        await impatient.authorize(hold)
-    assert (await sandbox.authorize(hold)).result == Result.AUTHORIZED
-
-
-@pytest.mark.parametrize(("kind", "status", "held"), [("down", 503, 0), ("error", 500, 0), ("lose_answer", 500, 1000)])
-async def test_a_failing_provider_leaves_the_outcome_unknown(
-    sandbox: HttpPaymentProvider, faults: httpx.AsyncClient, kind: str, status: int, held: int
-) -> None:
-    """Each fault is an unknown outcome to the client, and repeating the request resolves it without a second hold."""
-    hold = hold_of(new_card())
-    await faults.post("/faults", json={"kind": kind, "count": 1})
-    with pytest.raises(ProviderUnavailable, match=f"/authorizations: status {status}"):
-        await sandbox.authorize(hold)
-    assert await used(faults, hold.card) == (held, 0)
-    assert (await faults.get("/faults")).json() == []
-    assert (await sandbox.authorize(hold)).result == Result.AUTHORIZED
-    assert await used(faults, hold.card) == (1000, 0)
-
-
-async def test_a_fault_strikes_its_path_until_it_is_cleared(
-    impatient: HttpPaymentProvider, faults: httpx.AsyncClient
-) -> None:
-    """A fault without a count stays, and leaves other paths alone."""
-    hold = hold_of(new_card())
-    await faults.post("/faults", json={"kind": "slow", "path": "/captures", "seconds": 5})
-    await impatient.authorize(hold)
-    for _ in range(2):
-        with pytest.raises(ProviderUnavailable, match="/captures"):
-            await impatient.capture(capture_of(hold))
-    assert len((await faults.get("/faults")).json()) == 1
-    await faults.delete("/faults")
-    assert (await impatient.capture(capture_of(hold))).result == Result.CAPTURED
-
-
-async def test_a_lost_void_answer_is_resolved_by_asking_again(
-    sandbox: HttpPaymentProvider, faults: httpx.AsyncClient
-) -> None:
-    """A void whose answer was lost has happened, and its repetition says so."""
-    hold = hold_of(new_card())
-    await sandbox.authorize(hold)
-    await faults.post("/faults", json={"kind": "lose_answer", "count": 1, "path": "/voids"})
-    with pytest.raises(ProviderUnavailable):
-        await sandbox.void(void_of(hold))
-    assert await used(faults, hold.card) == (0, 0)
-    assert (await sandbox.void(void_of(hold))).result == Result.VOIDED
-
-
-async def test_nobody_there_is_unavailable() -> None:
-    """A provider that does not run is an unknown outcome, with the cause named."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    provider = HttpPaymentProvider(f"http://127.0.0.1:{port}", timeout=1)
-    with pytest.raises(ProviderUnavailable, match="ConnectError"):
-        await provider.void(void_of(hold_of(new_card())))
-    await provider.aclose()
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        "<html>",
-        "[]",
-        '{"reference": "another/reference", "status": "voided"}',
-        '{"reference": "REF", "status": "fine"}',
-        '{"reference": "REF", "status": "authorized"}',
-    ],
-)
-async def test_an_unreadable_answer_is_unavailable(answer: str) -> None:
-    """An answer that says nothing certain about the reference leaves its outcome unknown, whatever the status."""
-    hold = hold_of(new_card())
-    provider = HttpPaymentProvider("http://provider.invalid")
-    body = answer.replace("REF", hold.reference)
-    provider._http = httpx.AsyncClient(
-        base_url="http://provider.invalid", transport=httpx.MockTransport(lambda _: httpx.Response(200, text=body))
-    )
-    with pytest.raises(ProviderUnavailable, match="/authorizations"):
-        await provider.authorize(hold)
-    with pytest.raises(ProviderUnavailable, match="/captures"):
-        await provider.capture(capture_of(hold))
-    await provider.aclose()
-
-
 async def test_another_key_does_not_charge_again(sandbox: HttpPaymentProvider, http: httpx.AsyncClient) -> None:
     """A captured hold refuses another key, and a key refuses another amount or reference."""
     hold, other = hold_of(new_card()), hold_of(new_card())
@@ -483,39 +254,6 @@ async def test_an_order_s_references_are_listed(sandbox: HttpPaymentProvider, ht
     assert (await http.get("/authorizations")).status_code == 422
 
 
-GOOD = {"reference": "r", "amount_minor": 1, "currency": "EUR", "card": "card-x", "order_number": "1"}
-INVALID: list[tuple[Any, int]] = [
-    ({**GOOD, "amount_minor": 0, "currency": "eur", "card": ""}, 3),
-    ({**GOOD, "amount_minor": 1.5, "tip_minor": 1}, 2),
-    ({**GOOD, "amount_minor": 2**70}, 1),
-    ({**GOOD, "reference": "\ud800"}, 1),
-    ({**GOOD, "\ud800": 1}, 1),
-    ({}, 5),
-    ([], 1),
-]
-
-
-@pytest.mark.parametrize(("body", "errors"), INVALID)
-async def test_invalid_requests_are_refused_with_all_errors(http: httpx.AsyncClient, body: Any, errors: int) -> None:
-    """The edge refuses what it cannot read, and names every error at once."""
-    answer = await http.post("/authorizations", content=json.dumps(body), headers={"Content-Type": "application/json"})
-    assert answer.status_code == 422
-    assert answer.json()["error"] == "invalid"
-    assert len(answer.json()["details"]) == errors
-
-
-async def test_a_huge_body_and_a_wrong_clock_are_refused(http: httpx.AsyncClient) -> None:
-    """A body over 64 KiB is 413, an unreadable clock or a missing key 422, a deeply nested body 4xx."""
-    headers = {"Content-Type": "application/json"}
-    assert (await http.post("/voids", content=b" " * 65537, headers=headers)).status_code == 413
-    assert (await http.post("/voids", content=b"[" * 60000, headers=headers)).status_code in (400, 422)
-    for clock in ("yesterday", "2026-01-01T00:00:00", "9999-12-31T23:59:59-05:00"):
-        answer = await http.post("/voids", json={"reference": "r"}, headers={"Sandbox-Clock": clock})
-        assert answer.status_code == 422, clock
-    assert (await http.post("/captures", json={"reference": "r", "amount_minor": 1})).status_code == 422
-    assert (await http.get("/nowhere")).json()["error"] == "http_error"
-
-
 async def test_a_limit_is_per_currency_and_never_below_what_is_used(
     sandbox: HttpPaymentProvider, http: httpx.AsyncClient
 ) -> None:
@@ -528,24 +266,6 @@ async def test_a_limit_is_per_currency_and_never_below_what_is_used(
     assert (await sandbox.authorize(yen)).decline_code == "insufficient_funds"
     refused = await http.post("/cards", json={"card": card, "limit_minor": 3999, "currency": "EUR"})
     assert (refused.status_code, refused.json()["error"]) == (409, "limit_below_use")
-
-
-def folded(log: list[dict[str, Any]]) -> tuple[int, int]:
-    """Add up a log: what it says is held and charged, in minor units."""
-    held: dict[str, int] = {}
-    captured: dict[str, int] = {}
-    for row in log:
-        reference, amount = row["reference"], row["amount_minor"]
-        match row["action"]:
-            case "authorize":
-                held[reference] = amount
-            case "capture":
-                held[reference], captured[reference] = 0, amount
-            case "void" | "lapse":
-                held[reference] = 0
-            case "reverse":
-                captured[reference] = 0
-    return sum(held.values()), sum(captured.values())
 
 
 STEPS = st.lists(
@@ -590,45 +310,3 @@ async def test_twenty_holds_at_once_take_what_the_card_has(
     assert sum(outcome.result == Result.AUTHORIZED for outcome in outcomes) == 3
     assert {outcome.decline_code for outcome in outcomes} == {None, "insufficient_funds"}
     assert await used(http, card) == (900, 0)
-
-
-async def test_a_kill_loses_nothing(tmp_path: Path) -> None:
-    """Holds, charges, tombstones and the log outlive kill -9, also for a request that was never answered."""
-    held, charged, hung, buried = (
-        hold_of(new_card(kind)) for kind in ["card-approve"] * 2 + ["card-timeout", "card-x"]
-    )
-    with run_provider(tmp_path) as process:
-        provider = HttpPaymentProvider(process.url, timeout=0.3)
-        before = await provider.authorize(held)
-        await provider.authorize(charged)
-        await provider.capture(capture_of(charged))
-        await provider.void(void_of(buried))
-        with pytest.raises(ProviderUnavailable):
-            await provider.authorize(hung)
-        os.kill(process.popen.pid, signal.SIGKILL)
-        process.popen.wait(10)
-        await provider.aclose()
-    with run_provider(tmp_path) as process:
-        provider = HttpPaymentProvider(process.url, timeout=5)
-        assert await provider.authorize(held) == before
-        assert (await provider.authorize(hung)).result == Result.AUTHORIZED
-        assert (await provider.authorize(buried)).result == Result.VOIDED
-        assert (await provider.capture(capture_of(charged))).result == Result.CAPTURED
-        async with httpx.AsyncClient(base_url=process.url) as http:
-            cards = [await used(http, hold.card) for hold in (held, charged, hung, buried)]
-            assert cards == [(1000, 0), (0, 1000), (1000, 0), (0, 0)]
-            assert folded((await http.get("/log")).json()) == (2000, 1000)
-        await provider.aclose()
-
-
-def test_sigterm_stops_cleanly_even_with_a_hung_request(tmp_path: Path) -> None:
-    """The provider announces itself on one line, and ends with status 0 while a client still waits."""
-    with run_provider(tmp_path) as process, httpx.Client(base_url=process.url) as client:
-        assert client.get("/health").status_code == 200
-        body = hold_of(new_card("card-timeout")).model_dump(exclude={"at", "reservation", "record"})
-        with pytest.raises(httpx.ReadTimeout):
-            client.post("/authorizations", json=body, timeout=0.2)
-        process.popen.terminate()
-        assert process.popen.wait(10) == 0
-        assert process.popen.stdout is not None
-        assert process.popen.stdout.read() == f"payment provider on {process.url}\n"
