@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 from sqlalchemy.exc import ArgumentError, DBAPIError
@@ -66,6 +67,8 @@ async def work(settings: Settings) -> None:
     await asyncio.to_thread(store.migrate)
     provider = HttpPaymentProvider(settings.payment_provider_url, timeout=5.0)
     mailer = Mailer(settings.smtp_host, settings.smtp_port, sender=settings.mail_from)
+    # Store calls run in threads: one that hangs must not keep the others waiting.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(max_workers=32))
     stop = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, stop.set)

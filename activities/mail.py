@@ -50,13 +50,14 @@ class Mailer:
                 timeout=self._timeout,
             )
         except aiosmtplib.SMTPRecipientsRefused as error:
-            raise _failure(error.recipients[0]) from error
+            raise _failure(error.recipients[0]) from None
         except (aiosmtplib.SMTPSenderRefused, aiosmtplib.SMTPDataError) as error:
-            raise _failure(error) from error
+            raise _failure(error) from None
         except (aiosmtplib.SMTPException, OSError) as error:
-            raise MailUnavailable(f"{self._host}:{self._port} took no mail: {error}") from error
+            raise MailUnavailable(f"{self._host}:{self._port} took no mail: {type(error).__name__}") from None
 
 
 def _failure(error: aiosmtplib.SMTPResponseException) -> Exception:
-    said = f"the mail server answered {error.code} {error.message}"
+    # The server's words may repeat the recipient's address, and errors are kept where addresses must not be.
+    said = f"the mail server answered {error.code}"
     return MailRefused(said) if error.code >= 500 else MailUnavailable(said)

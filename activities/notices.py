@@ -1,6 +1,6 @@
 """The mail partner: the notices of one decision, with the record they tell of.
 
-Records and mails do not wait for each other: each is attempted, and what failed is tried again. A notice is sent once:
+Mails go first and wait for the store only for a moment; what failed is tried again. A notice is sent once:
 what is sent is kept in the store and, while the store is away, in the activity's heartbeat; its Message-ID stays the same.
 """
 
@@ -14,6 +14,9 @@ from activities.rendering import SENDER, render
 from domain.effects import Notice, Outcome, Publish
 from domain.order import Actor
 from store.store import Store
+
+STORE_WITHIN = 4.0
+"""Seconds for which a store that does not answer may hold up a publication, at each question."""
 
 
 class NotPublishedError(Exception):
@@ -34,23 +37,24 @@ class NoticeActivities:
         details = activity.info().heartbeat_details
         sent: list[str] = list(details[0]) if details else []
         troubles = []
-        try:
-            await write(self._store, effect)
-        except Exception as error:  # noqa: BLE001 - whatever ails the database must not hold back the mails
-            troubles.append(f"record: {error}"[:300])
         for notice in effect.notices:
             try:
                 await self._send_once(notice, effect, sent)
             except MailUnavailable as error:
                 troubles.append(f"{notice.kind} to the {notice.recipient}: {error}"[:300])
             except Exception as error:  # noqa: BLE001 - the mail is out; only its mark in the store is wanting
-                troubles.append(f"mark of {notice.key}: {error}"[:300])
+                troubles.append(f"mark of {notice.key}: {type(error).__name__}")
+        try:
+            await asyncio.wait_for(write(self._store, effect), STORE_WITHIN)
+        except Exception as error:  # noqa: BLE001 - whatever ails the database has not held back the mails
+            troubles.append(f"record: {type(error).__name__}")
         if troubles:
             raise NotPublishedError("; ".join(troubles))
         return published(effect)
 
     async def _send_once(self, notice: Notice, effect: Publish, sent: list[str]) -> None:
         status, error = "sent", None
+        activity.heartbeat(sent)
         if notice.key not in sent:
             if await self._known(notice):
                 return
@@ -61,7 +65,7 @@ class NoticeActivities:
                 status, error = "refused", str(refused)[:300]
             sent.append(notice.key)
             activity.heartbeat(sent)
-        await asyncio.to_thread(
+        saving = asyncio.to_thread(
             self._store.save_notice,
             notice.key,
             effect.record.number,
@@ -72,10 +76,11 @@ class NoticeActivities:
             error,
             effect.record.clock,
         )
+        await asyncio.wait_for(saving, STORE_WITHIN)
 
     async def _known(self, notice: Notice) -> bool:
         try:
-            return await asyncio.to_thread(self._store.notice_known, notice.key)
+            return await asyncio.wait_for(asyncio.to_thread(self._store.notice_known, notice.key), STORE_WITHIN)
         except Exception:  # noqa: BLE001 - a notice is rather sent twice than not at all
             activity.logger.warning("store away: cannot tell whether %s was sent", notice.key)
             return False

@@ -37,7 +37,8 @@ def cancelled(order: Order, cancellation: Cancellation) -> Order:
     payment, voids = order.payment, order.voids
     if payment.status in (PaymentStatus.AUTHORIZING, PaymentStatus.AUTHORIZED):
         voids = voids if payment.reference in voids else (*voids, payment.reference)
-        payment = payment.model_copy(update={"status": payment_target(payment.status, "cancelled")})
+        status = payment_target(payment.status, "cancelled")
+        payment = payment.model_copy(update={"status": status, "authorized_minor": 0, "expires_at": None})
     return _answer(order, "cancelled", cancellation.actor, cancellation.at).with_(
         cancellation=cancellation, payment=payment, voids=voids, flags=order.flags - _ENDED_BY_CANCELLATION
     )

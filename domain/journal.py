@@ -22,7 +22,7 @@ from domain.effects import Outcome, Result
 from domain.order import Actor, Answer, EntryKind, HistoryEntry, Order
 from domain.refusals import Refusal, RefusalCode, refuse
 
-MAX_COMMANDS = 500
+MAX_COMMANDS = 200
 """Commands of one actor that one order takes; each actor has its own count, so that no flood locks another out."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9_ .-]")
 KEPT_ENTRIES = 200
@@ -87,7 +87,8 @@ def record(order: Order, event: Event, decision: Decision, now: datetime) -> Ver
     waiting = order.in_progress
     after = decision.order
     if isinstance(decision, Accepted) and decision.awaited is not None:
-        return Verdict(after, decision, None)
+        noted = _note_outcome(after, event, decision, now) if isinstance(event, Outcome) else after
+        return Verdict(noted, decision, None)
     refusal = decision.refusal if isinstance(decision, Refused) else None
     if isinstance(event, CommandEvent):
         return Verdict(_write(after, event, refusal, now), decision, refusal)
@@ -130,7 +131,12 @@ def _read(order: Order, message: Message) -> tuple[Command | None, Refusal | Non
             errors = str(error)
         except Exception as error:  # noqa: BLE001 - whatever a message does to its reader, it is refused and blocks nothing
             errors = f"input: {type(error).__name__}"
-    return None, refuse(RefusalCode.INVALID_COMMAND, errors=errors[:1000])
+    return None, refuse(RefusalCode.INVALID_COMMAND, errors=_short(errors))
+
+
+def _short(text: str) -> str:
+    """Cut a text to a few hundred bytes: it is kept in the order's state."""
+    return text.encode()[:400].decode(errors="ignore")
 
 
 def _refuse_unread(order: Order, message: Message, refusal: Refusal | None, now: datetime) -> Verdict:

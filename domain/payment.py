@@ -103,7 +103,8 @@ def renewed(order: Order, outcome: Outcome, now: datetime) -> Order:
         )
         return order.with_(payment=payment, flags=order.flags - {Flag.PAYMENT_PROBLEM})
     if outcome.result in (Result.LAPSED, Result.VOIDED):
-        return order.with_(payment=old.model_copy(update={"status": status}), voids=_with(order, old.reference))
+        gone = {"status": status, "authorized_minor": 0, "expires_at": None}
+        return order.with_(payment=old.model_copy(update=gone), voids=_with(order, old.reference))
     payment = old.model_copy(
         update={
             "status": status,
@@ -137,7 +138,8 @@ def charge_failed(order: Order, waiting: InProgress, outcome: Outcome) -> Order:
 
 
 def _problem(order: Order, payment: Payment, outcome: Outcome) -> Order:
-    payment = payment.model_copy(update={"decline_code": outcome.decline_code})
+    gone = {"decline_code": outcome.decline_code, "authorized_minor": 0, "expires_at": None}
+    payment = payment.model_copy(update=gone)
     flags = order.flags | {Flag.PAYMENT_PROBLEM} if outcome.result is Result.DECLINED else order.flags
     return order.with_(payment=payment, flags=flags)
 

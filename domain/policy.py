@@ -181,6 +181,7 @@ PRIVATE = frozenset(
     {"card", "name", "email", "phone", "recipient", "line1", "line2", "city", "region", "postal_code", "note"}
 )
 """Fields whose value no error repeats: errors are kept in histories and logs."""
+_HOLD_PRIVATE = frozenset({"shipping_address", "address", "buyer", "payment"})
 
 
 def describe_errors(error: ValidationError, private: frozenset[str] = PRIVATE) -> str:
@@ -190,7 +191,10 @@ def describe_errors(error: ValidationError, private: frozenset[str] = PRIVATE) -
         field = ".".join(str(part) for part in each["loc"]) or "input"
         message = _bound(each.get("ctx", {})) or each["msg"].removeprefix("Value error, ")
         value = each.get("input")
-        hidden = isinstance(value, dict | list) or each["type"] == "missing" or not private.isdisjoint(each["loc"])
+        unasked = bool(private) and each["type"] == "extra_forbidden"
+        hidden = unasked or isinstance(value, dict | list) or each["type"] == "missing"
+        hidden = hidden or (bool(private) and not _HOLD_PRIVATE.isdisjoint(each["loc"][-1:]))
+        hidden = hidden or not private.isdisjoint(each["loc"])
         shown = "" if hidden else f" (got {str(value)[:60]!r})"
         told.append(f"{field}: {message}{shown}")
     return "; ".join(told)

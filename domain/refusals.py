@@ -46,6 +46,7 @@ class RefusalCode(StrEnum):
     ORDER_PENDING = "ORDER_PENDING"
     ORDER_CANCELLED = "ORDER_CANCELLED"
     ORDER_COMPLETED = "ORDER_COMPLETED"
+    ORDER_ENDED = "ORDER_ENDED"
     ALREADY_SHIPPED = "ALREADY_SHIPPED"
     NOTHING_TO_SHIP = "NOTHING_TO_SHIP"
     NOT_SHIPPED = "NOT_SHIPPED"
@@ -115,6 +116,11 @@ REFUSALS: dict[RefusalCode, RefusalText] = {
     ),
     _R.ORDER_COMPLETED: RefusalText(
         "order {number} was completed at {closed_at}", "contact the marketplace's customer service", "A9"
+    ),
+    _R.ORDER_ENDED: RefusalText(
+        "the workflow of order {number} was ended from outside at {closed_at}, and nobody looks after it any more",
+        "contact the marketplace's operator",
+        "D3",
     ),
     _R.ALREADY_SHIPPED: RefusalText(
         "a shipment of order {number} was confirmed at {confirmed_at}",

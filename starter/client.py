@@ -246,12 +246,13 @@ class OrderClient:
         closed_at = format_instant(found.close_time or datetime.now(UTC))
         if found.status is WorkflowExecutionStatus.FAILED:
             return refuse(RefusalCode.ORDER_REFUSED, number=number)
-        completed = False
-        if found.status is WorkflowExecutionStatus.COMPLETED:
-            ended = OrderResult.model_validate(await self.handle(number).result())
-            completed = ended.status == Status.COMPLETED
-        code = RefusalCode.ORDER_COMPLETED if completed else RefusalCode.ORDER_CANCELLED
-        return refuse(code, number=number, closed_at=closed_at)
+        if found.status is not WorkflowExecutionStatus.COMPLETED:
+            return refuse(RefusalCode.ORDER_ENDED, number=number, closed_at=closed_at)
+        result = OrderResult.model_validate(await self.handle(number).result())
+        code = RefusalCode.ORDER_COMPLETED if result.status == Status.COMPLETED else RefusalCode.ORDER_CANCELLED
+        return refuse(
+            code, number=number, closed_at=format_instant(result.closed_at) if result.closed_at else closed_at
+        )
 
     async def describe(self, number: str) -> WorkflowExecutionDescription:
         """Return Temporal's description of the order; raises InputError when there is none of that number."""

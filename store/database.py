@@ -90,10 +90,18 @@ def _known(url: str) -> URL:
 def _engine(url: URL) -> Engine:
     if url.drivername == "postgresql+psycopg":
         # Under READ COMMITTED a row lock answers the newest row; a stricter default would fail instead.
+        options = {
+            "connect_timeout": BUSY_SECONDS,
+            "options": f"-c statement_timeout={BUSY_SECONDS * 1000}",
+            "keepalives_idle": BUSY_SECONDS,
+            "keepalives_interval": BUSY_SECONDS,
+            "keepalives_count": 3,
+        }
         return create_engine(
-            url, isolation_level="READ COMMITTED", pool_pre_ping=True, connect_args={"connect_timeout": BUSY_SECONDS}
+            url, isolation_level="READ COMMITTED", pool_pre_ping=True, hide_parameters=True, connect_args=options
         )
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS, "isolation_level": None})
+    # An error that repeats its parameters would carry the buyer's data into logs and Temporal's failures.
+    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS, "isolation_level": None})
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

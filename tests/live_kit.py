@@ -9,7 +9,6 @@ from typing import Any
 
 import httpx
 from temporalio.client import WorkflowExecutionStatus
-from temporalio.testing import TimeSkipper
 from temporalio.worker import Worker
 
 from activities.mail import Mailer
@@ -21,6 +20,7 @@ from domain.views import OrderView
 from sandbox.stack import ROOT, Addresses, Stack
 from starter import carts
 from starter.client import OrderClient, RefusedError, Reply
+from starter.travel import advance
 from store.store import Store
 from worker import build_worker
 from workflows.connection import connect, ensure_search_attributes
@@ -55,7 +55,6 @@ class Live:
         self.settings = settings
         self.provider = httpx.AsyncClient(base_url=addresses.provider, timeout=20)
         self.mail = httpx.AsyncClient(base_url=addresses.mail, timeout=20)
-        self.skipper = TimeSkipper(orders.temporal)
 
     def worker(self, queue: str | None = None, **changes: Any) -> Worker:
         """Build a worker in this process, for a task queue of its own if one is named."""
@@ -150,7 +149,7 @@ class Live:
     async def travel(self, number: str, by: timedelta) -> None:
         """Move the order's clock ahead."""
         if by > timedelta():
-            await self.skipper.fast_forward(self.orders.handle(number), by)
+            await advance(self.orders, number, by)
 
     async def travel_to(self, number: str, instant: datetime) -> None:
         """Move the order's clock to `instant`."""

@@ -1,10 +1,12 @@
 """Partners that are down, slow or answer nothing: no order is blocked, nothing is lost, nothing is done twice."""
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
 from live_kit import DAY, MINUTE, Live, until
+from temporalio.client import WorkflowExecutionStatus
 
 from domain.order import Flag, PaymentStatus, Status
 
@@ -149,6 +151,79 @@ async def test_an_address_that_the_mail_server_refuses_holds_nothing_up(live: Li
     await live.travel(number, 31 * DAY)
     await live.ended(number)
     assert {row.status for row in live.store.notices(number)} == {"refused"}
+
+
+@pytest.mark.rule("D3", "A9")
+async def test_a_record_that_fails_by_itself_is_made_up_for(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store fails on a mere record once; the next ones are written all the same and the order completes."""
+    number = await live.place()
+    await live.mailed(number, "sold_ship_now", "seller")
+    failing = [True]
+    write = live.store.record
+
+    def once(*args: Any, **kwargs: Any) -> None:
+        if failing:
+            failing.clear()
+            raise OSError("connection refused")
+        write(*args, **kwargs)
+
+    monkeypatch.setattr(live.store, "record", once)
+    await live.do(number, "extend_edit", "operator", minutes=5)
+    await live.ship(number)
+    await live.do(number, "deliver", "system")
+    await live.travel(number, 31 * DAY)
+    await live.ended(number)
+    assert not failing
+    stored = live.store.order(number)
+    assert stored is not None and stored.status is Status.COMPLETED
+
+
+@pytest.mark.rule("P4", "G8")
+async def test_a_placement_refused_after_other_commands_leaves_nothing(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store is away while the order is extended twice; back, it says there is no stock: refused, no trace of it."""
+    sku = live.sku(0)
+    reserve = live.store.reserve
+    away = [True]
+
+    def down_at_first(*args: Any, **kwargs: Any) -> Any:
+        if away:
+            raise OSError("the database is down")
+        return reserve(*args, **kwargs)
+
+    monkeypatch.setattr(live.store, "reserve", down_at_first)
+    number = await live.place(wait=False, items=(f"{sku}:1:1200:Cup",))
+    for _ in range(2):
+        await live.do(number, "extend_edit", "operator", minutes=5)
+    away.clear()
+    await live.ended(number)
+    assert (await live.orders.describe(number)).status is WorkflowExecutionStatus.FAILED
+    assert live.store.order(number) is None
+    assert await live.at_provider(number) == []
+
+
+@pytest.mark.rule("C9", "D1")
+async def test_mails_do_not_wait_for_a_store_that_hangs(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every write to the store hangs; the buyer cancels and is told within seconds, once."""
+    number = await live.place()
+    await live.mailed(number, "sold_ship_now", "seller")
+    hanging = threading.Event()
+
+    def hang(*_: object, **__: object) -> None:
+        hanging.wait(15)
+        raise OSError("gave up")
+
+    with monkeypatch.context() as patched:
+        for name in ("record", "save_notice", "notice_known"):
+            patched.setattr(live.store, name, hang)
+        await live.do(number, "cancel", "buyer")
+        mail = await live.mailed(number, "order_cancelled", "buyer")
+    hanging.set()
+    await live.travel(number, 5 * MINUTE)
+    await live.ended(number)
+    mails = [each for each in await live.mails(number) if each["message_id"] == mail["message_id"]]
+    assert [each["deliveries"] for each in mails] == [1]
 
 
 @pytest.mark.rule("D3")

@@ -1,7 +1,7 @@
 """What reaches an order on the real server by hand, by old clients and in floods: nothing fails, blocks or is lost."""
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -79,7 +79,7 @@ async def test_a_placement_that_cannot_be_read_ends_at_once_with_its_errors(live
     """A hand-typed or old placement fails its workflow with INVALID_PLACEMENT instead of blocking it for ever."""
     good = OrderInput().model_dump(mode="json")
     given: Any
-    for given in (None, 7, {"place": {"placement": {}}}, good, {"carried": {"order": {}}}):
+    for given in (None, 7, {"place": {"placement": {}}}, good):
         handle = await live.orders.temporal.start_workflow(
             "order", given, id=f"order-{uuid4().hex}", task_queue=live.settings.task_queue
         )
@@ -87,6 +87,23 @@ async def test_a_placement_that_cannot_be_read_ends_at_once_with_its_errors(live
             await asyncio.wait_for(handle.result(), 20)
         assert isinstance(failed.value.cause, ApplicationError)
         assert failed.value.cause.type == "INVALID_PLACEMENT"
+
+
+@pytest.mark.rule("C9")
+async def test_a_state_that_a_worker_cannot_read_fails_no_order(live: Live) -> None:
+    """A state carried over by a newer worker waits for one that can read it; it is not refused like a placement."""
+    handle = await live.orders.temporal.start_workflow(
+        "order", {"carried": {"order": {}}}, id=f"order-{uuid4().hex}", task_queue=live.settings.task_queue
+    )
+
+    async def task_failed() -> bool:
+        return any(
+            event.HasField("workflow_task_failed_event_attributes") for event in (await handle.fetch_history()).events
+        )
+
+    await until(task_failed, "the failed workflow task")
+    assert (await handle.describe()).status is WorkflowExecutionStatus.RUNNING
+    await handle.terminate()
 
 
 @pytest.mark.rule("C9")
@@ -156,6 +173,41 @@ async def test_an_order_that_continues_as_new_loses_no_command_and_no_id(tmp_pat
             assert (await live.orders.describe(number)).status is WorkflowExecutionStatus.COMPLETED
     finally:
         await stack.stop()
+
+
+@pytest.mark.rule("C1", "C9", "D3")
+async def test_a_heavy_backlog_blocks_no_order(live: Live) -> None:
+    """With the worker down megabytes of signals pile up, some of them binary; when it returns the cancel is carried out."""
+    queue = f"backlog-{uuid4().hex}"
+    seen = live.on_queue(queue)
+    async with live.worker(queue):
+        number = await seen.place()
+    handle = live.orders.handle(number)
+    for index in range(80):
+        await handle.signal("decline_cancellation", {"actor": "seller", "id": f"b-{index}", "note": "x" * 60_000})
+    for heavy in (b"\xff\xfe\x00", "y" * 1_700_000, "z" * 1_700_000):
+        await handle.signal("cancel", heavy)
+    await handle.signal("cancel", {"actor": "buyer", "id": "mine", "requested_at": datetime.now(UTC).isoformat()})
+    async with live.worker(queue):
+        await asyncio.wait_for(handle.result(), 60)
+        assert (await seen.order(number)).status is Status.CANCELLED
+    assert await live.held(number) == 0
+
+
+@pytest.mark.rule("C9", "D3")
+async def test_a_flood_of_refusals_does_not_weigh_on_what_is_published(live: Live) -> None:
+    """Hundreds of refused messages with long errors, then a cancellation: it is recorded and mailed, the order ends."""
+    number = await live.place()
+    handle = live.orders.handle(number)
+    wide = {"actor": "buyer", **{f"\U0001f600{index}": 1 for index in range(200)}}
+    for start in range(0, 260, 20):
+        await asyncio.gather(*(handle.signal("cancel", {**wide, "id": f"{start + index}"}) for index in range(20)))
+    await live.do(number, "cancel", "buyer")
+    await live.ended(number)
+    await live.mailed(number, "order_cancelled", "buyer")
+    stored = live.store.order(number)
+    assert stored is not None and stored.status is Status.CANCELLED
+    assert len(live.store.history(number)) == (await live.history(number))[-1].seq
 
 
 async def test_a_flood_of_updates_is_answered_one_by_one(live: Live) -> None:

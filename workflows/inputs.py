@@ -3,8 +3,10 @@
 They live outside the workflow's own module: models defined there are built anew for every order that is loaded.
 """
 
-from domain.base import Value
-from domain.effects import Authorize, Notice, Outcome, Publish, Void
+from collections.abc import Iterable
+
+from domain.base import Instant, Value
+from domain.effects import Authorize, Effect, Notice, Outcome, Publish, Void
 from domain.journal import Message
 from domain.order import Order
 from domain.placement import PlaceOrder
@@ -23,6 +25,27 @@ class Carried(Value):
     dirty: bool = False
 
 
+def carry(
+    order: Order,
+    mailbox: Iterable[Message | Outcome],
+    running: Iterable[Effect],
+    notices: Iterable[Notice],
+    dirty: bool,
+) -> Carried:
+    """Return what a run that ends hands to the next; effects under way are begun again there, under their keys."""
+    waiting, effects = list(mailbox), list(running)
+    return Carried(
+        order=order,
+        messages=tuple(each for each in waiting if isinstance(each, Message)),
+        outcomes=tuple(each for each in waiting if isinstance(each, Outcome)),
+        authorizations=tuple(each for each in effects if isinstance(each, Authorize)),
+        voids=tuple(each for each in effects if isinstance(each, Void)),
+        publications=tuple(each for each in effects if isinstance(each, Publish)),
+        notices=tuple(notices),
+        dirty=dirty,
+    )
+
+
 class OrderInput(Value):
     """The input of the workflow: a placement, or what an earlier run carried over."""
 
@@ -31,8 +54,20 @@ class OrderInput(Value):
 
 
 class OrderResult(Value):
-    """How an order ended: `reason` is that of its cancellation."""
+    """How an order ended: `reason` is that of its cancellation, `closed_at` when it was cancelled or completed."""
 
     number: str
     status: str
     reason: str | None = None
+    closed_at: Instant | None = None
+
+
+def ended(order: Order) -> OrderResult:
+    """Return how a closed order ended."""
+    cancellation = order.cancellation
+    return OrderResult(
+        number=order.number,
+        status=order.status.value,
+        reason=cancellation.reason if cancellation else None,
+        closed_at=cancellation.at if cancellation else order.completed_at,
+    )

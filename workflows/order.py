@@ -9,9 +9,8 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 
 from temporalio import workflow
-from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
     from domain.deadlines import SUMMARIES, Deadline, next_deadline
@@ -24,14 +23,16 @@ with workflow.unsafe.imports_passed_through():
     from domain.views import OrderView, view
     from workflows.display import attribute_updates, details, shown
     from workflows.effects import AT_ONCE, activity_of, summary
-    from workflows.inputs import Carried, OrderInput, OrderResult
-    from workflows.wire import as_error, read_message, viewer_of
+    from workflows.inputs import Carried, OrderInput, OrderResult, carry, ended
+    from workflows.wire import NOTHING, as_error, read_message, read_start, viewer_of
 
 
 Ticket = asyncio.Future[OrderView | Refusal]
 
-# The input is taken in raw: one that cannot be read is refused by name instead of blocking the workflow task for ever.
-NOTHING = RawValue(Payload())
+ENTRIES_AT_ONCE = 100
+"""History entries in one publication."""
+MAX_CARRIED_BYTES = 500_000
+"""Waiting messages that a run hands to the next."""
 
 
 @workflow.defn(name="order")
@@ -48,16 +49,15 @@ class OrderWorkflow:
         self._armed: Deadline | None = None
         self._timer: asyncio.Task[None] | None = None
         self._invalid: Refusal | None = None
+        self._broken: BaseException | None = None
         self._fresh: tuple[Effect, ...] = ()
         try:
             self._order = self._open(start)
-        except Exception as error:  # noqa: BLE001 - an input that cannot be read must not block the workflow task
-            self._invalid = refuse(RefusalCode.INVALID_PLACEMENT, errors=str(error.__cause__ or error)[:2000])
+        except PlacementError as error:
+            self._invalid = refuse(RefusalCode.INVALID_PLACEMENT, errors=str(error)[:2000])
 
     def _open(self, start: RawValue) -> Order:
-        if start is NOTHING:
-            raise PlacementError("input: missing; give one OrderInput")
-        given = workflow.payload_converter().from_payload(start.payload, OrderInput)
+        given = read_start(start)
         if given.carried is not None:
             return self._resume(given.carried)
         if given.place is None:
@@ -95,12 +95,7 @@ class OrderWorkflow:
             workflow.continue_as_new(OrderInput(carried=carried))
         if self._order.rejected is not None:
             raise as_error(self._order.rejected)
-        cancellation = self._order.cancellation
-        return OrderResult(
-            number=self._order.number,
-            status=self._order.status.value,
-            reason=cancellation.reason if cancellation else None,
-        )
+        return ended(self._order)
 
     @workflow.signal(dynamic=True, description="Any command by its name, with one JSON object; fire and forget.")
     def on_signal(self, name: str, args: Sequence[RawValue]) -> None:
@@ -112,8 +107,8 @@ class OrderWorkflow:
         """Take in a command and answer it: the order as its actor may see it, or the refusal as an ApplicationError."""
         if self._invalid is not None:
             raise as_error(self._invalid)
-        info = workflow.current_update_info()
         ticket: Ticket = asyncio.Future()
+        info = workflow.current_update_info()
         self._mailbox.append((read_message(name, args, info.id if info else str(workflow.uuid4())), ticket))
         answer = await ticket
         if isinstance(answer, Refusal):
@@ -141,9 +136,12 @@ class OrderWorkflow:
         self._show(before=None)
         while not self._ended():
             if workflow.info().is_continue_as_new_suggested() and self._quiet():
-                return self._carry()
+                waiting = (each for each, _ in self._mailbox)
+                return carry(self._order, waiting, self._running.values(), self._notices, self._dirty)
             self._arm()
-            await workflow.wait_condition(lambda: bool(self._mailbox) or self._due() is not None or self._ended())
+            await workflow.wait_condition(self._stirred)
+            if self._broken is not None:
+                raise self._broken
             if (deadline := self._due()) is not None and not self._message_goes_first(deadline):
                 await self._follow(
                     record(self._order, deadline, decide(self._order, deadline, workflow.now()), workflow.now())
@@ -151,6 +149,9 @@ class OrderWorkflow:
             elif self._mailbox:
                 await self._take(*self._mailbox.popleft())
         return None
+
+    def _stirred(self) -> bool:
+        return bool(self._mailbox) or self._due() is not None or self._broken is not None or self._ended()
 
     def _due(self) -> Deadline | None:
         deadline = next_deadline(self._order)
@@ -208,7 +209,13 @@ class OrderWorkflow:
     def _keep(self, task: asyncio.Task[None]) -> None:
         # The event loop holds its tasks weakly; without a reference one could vanish.
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._let_go)
+
+    def _let_go(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # Only a bug gets here. It fails the workflow task, loudly, instead of leaving an effect without an outcome.
+            self._broken = error
 
     async def _in_background(self, effect: Effect) -> None:
         outcome = await self._execute(effect, awaited=False)
@@ -219,12 +226,12 @@ class OrderWorkflow:
         if isinstance(effect, Publish) and not effect.notices:
             # In the common case a mere record costs no task of its own; a store that does not answer at once is left
             # to the patient activity below.
-            with contextlib.suppress(ActivityError):
+            with contextlib.suppress(FailureError):
                 return await self._record_at_once(effect)
         name, options = activity_of(effect, awaited=awaited)
         try:
             outcome: Outcome = await workflow.execute_activity(name, effect, result_type=Outcome, **options)
-        except ActivityError:
+        except FailureError:
             if isinstance(effect, Void):
                 return Outcome(result=Result.VOID_FAILED, reference=effect.reference, round=effect.round)
             return Outcome(result=Result.UNANSWERED, reference=effect.key)
@@ -244,10 +251,14 @@ class OrderWorkflow:
         """
         if any(isinstance(each, Void) and each.round == 1 for each in self._running.values()):
             return
+        if self._order.rejected is not None or self._placement_undecided():
+            return
         under_way = any(isinstance(each, Publish) for each in self._running.values())
-        entries = unrecorded(self._order)
-        stale = self._dirty or (self._order.status in CLOSED and bool(entries))
-        if self._order.rejected is not None or not (self._notices or (stale and not under_way)):
+        waiting = unrecorded(self._order)
+        # No publication grows without bound: what is left over goes with the next one.
+        entries = waiting[:ENTRIES_AT_ONCE]
+        stale = self._dirty or len(waiting) > ENTRIES_AT_ONCE or (self._order.status in CLOSED and bool(waiting))
+        if not (self._notices or (stale and not under_way)):
             return
         key = f"{self._order.number}/{self._order.version}/{self._order.entries}/publish"
         publication = Publish(
@@ -255,6 +266,12 @@ class OrderWorkflow:
         )
         self._notices, self._dirty = [], False
         self._perform((publication,))
+
+    def _placement_undecided(self) -> bool:
+        """Whether it is still open if there is such an order: then nothing is told of it, unless it is cancelled."""
+        first = (each for each in self._running.values() if isinstance(each, Authorize) and each.record is not None)
+        current = any(each.reference == self._order.payment.reference for each in first)
+        return current and self._order.status not in CLOSED
 
     def _show(self, before: Order | None) -> None:
         workflow.set_current_details(details(self._order, workflow.now()))
@@ -274,22 +291,13 @@ class OrderWorkflow:
             self._timer = asyncio.create_task(workflow.sleep(delay, summary=SUMMARIES[deadline.name]))
 
     def _ended(self) -> bool:
-        closed = self._order.status in CLOSED or self._order.rejected is not None
-        idle = not self._mailbox and not self._running and not self._notices and not self._dirty
-        return closed and idle and workflow.all_handlers_finished()
+        if self._mailbox or self._running or not workflow.all_handlers_finished():
+            return False
+        told = not self._notices and not self._dirty and not unrecorded(self._order)
+        return self._order.rejected is not None or (self._order.status in CLOSED and told)
 
     def _quiet(self) -> bool:
-        return workflow.all_handlers_finished() and not any(ticket for _, ticket in self._mailbox)
-
-    def _carry(self) -> Carried:
-        running = self._running.values()
-        return Carried(
-            order=self._order,
-            messages=tuple(each for each, _ in self._mailbox if isinstance(each, Message)),
-            outcomes=tuple(each for each, _ in self._mailbox if isinstance(each, Outcome)),
-            authorizations=tuple(each for each in running if isinstance(each, Authorize)),
-            voids=tuple(each for each in running if isinstance(each, Void)),
-            publications=tuple(each for each in running if isinstance(each, Publish)),
-            notices=tuple(self._notices),
-            dirty=self._dirty,
-        )
+        # What waits is carried over in one payload, which has its limit: a heavy mailbox is emptied first.
+        weight = sum(each.size for each, _ in self._mailbox if isinstance(each, Message))
+        answered = workflow.all_handlers_finished() and not any(ticket for _, ticket in self._mailbox)
+        return answered and weight + 1000 * len(self._mailbox) <= MAX_CARRIED_BYTES

@@ -1,28 +1,64 @@
 """Commands as they come off the wire, and refusals as they go back."""
 
+import json
 from collections.abc import Sequence
 
-from temporalio import workflow
+from pydantic import ValidationError
+from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
+from domain.commands import MAX_COMMAND_BYTES
 from domain.journal import Message
 from domain.order import Actor
+from domain.placement import PlacementError
+from domain.policy import describe_errors
 from domain.refusals import Refusal
+from workflows.inputs import OrderInput
+
+# The input is taken in raw: one that cannot be read is refused by name instead of blocking the workflow task for ever.
+NOTHING = RawValue(Payload())
+
+
+def read_start(start: RawValue) -> OrderInput:
+    """Read the workflow's input; raises PlacementError for a placement that cannot be read.
+
+    A state carried over from an earlier run is another matter: one that this code cannot read belongs to a running
+    order, so the error is let out, and the workflow task is tried again until a worker can read it.
+    """
+    if start is NOTHING:
+        raise PlacementError("input: missing; give one OrderInput")
+    try:
+        given = json.loads(start.payload.data)
+    except ValueError:
+        raise PlacementError("input: not JSON; give one OrderInput") from None
+    if isinstance(given, dict) and given.get("carried") is not None:
+        return OrderInput.model_validate_json(start.payload.data)
+    try:
+        return OrderInput.model_validate_json(start.payload.data)
+    except ValidationError as error:
+        raise PlacementError(describe_errors(error)) from None
 
 
 def read_message(name: str, args: Sequence[RawValue], message_id: str) -> Message:
-    """Take a command off the wire; what cannot be decoded is kept as unreadable, so that it is refused and never dropped."""
+    """Take a command off the wire; what cannot be decoded or kept is marked unreadable, so that it is refused by name."""
     size = sum(len(each.payload.data) for each in args)
+    unreadable = None
     if len(args) != 1:
-        return Message(
-            name=name, message_id=message_id, size=size, unreadable=f"input: {len(args)} arguments; give one"
-        )
-    try:
-        payload = workflow.payload_converter().from_payload(args[0].payload)
-    except Exception as error:  # noqa: BLE001 - what cannot be decoded is refused, never dropped
-        return Message(name=name, message_id=message_id, size=size, unreadable=f"input: not JSON ({error})"[:300])
-    return Message(name=name, payload=payload, message_id=message_id, size=size)
+        unreadable = f"input: {len(args)} arguments; give one"
+    elif size > MAX_COMMAND_BYTES:
+        unreadable = f"input: {size} bytes; at most {MAX_COMMAND_BYTES}"
+    else:
+        try:
+            message = Message(name=name, payload=json.loads(args[0].payload.data), message_id=message_id, size=size)
+            # A message must survive being carried over to the next run of the order.
+            message.model_dump_json()
+        except Exception:  # noqa: BLE001 - what cannot be decoded is refused, never dropped
+            unreadable = "input: not JSON; give one object"
+        else:
+            return message
+    # Nothing is kept of what will be refused anyway: a backlog of it would weigh on every run.
+    return Message(name=name[:200], message_id=message_id, unreadable=unreadable)
 
 
 def viewer_of(message: Message) -> Actor:
