@@ -7,11 +7,11 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from live_kit import DAY, Live, open_live, until
+from live_kit import DAY, SECOND, Live, open_live, sample_policy, until
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
-from domain.order import Status
+from domain.order import Actor, Status
 from sandbox.stack import Stack
 from workflows.inputs import OrderInput
 
@@ -192,6 +192,31 @@ async def test_a_heavy_backlog_blocks_no_order(live: Live) -> None:
         await asyncio.wait_for(handle.result(), 60)
         assert (await seen.order(number)).status is Status.CANCELLED
     assert await live.held(number) == 0
+
+
+@pytest.mark.rule("C1", "C8", "C10")
+async def test_a_timely_cancel_behind_a_thousand_late_messages_goes_before_the_deadline(live: Live) -> None:
+    """The worker is down across the confirm window's end; behind a thousand late messages a buyer's timely cancel counts."""
+    raw = sample_policy().model_dump()
+    raw["windows"] = {"confirm_window": 6 * SECOND}
+    raw["sellers"]["S-100"]["handling_time"] = 2 * SECOND
+    queue = f"late-{uuid4().hex}"
+    seen = live.on_queue(queue, type(sample_policy()).model_validate(raw))
+    async with live.worker(queue):
+        number = await seen.place()
+        order = await seen.order(number)
+    handle = live.orders.handle(number)
+    late = {"actor": "seller", "requested_at": (order.confirm_by + SECOND).isoformat()}
+    for start in range(0, 1000, 50):
+        flood = [{**late, "id": f"late-{start + index}"} for index in range(50)]
+        await asyncio.gather(*(handle.signal("decline_cancellation", each) for each in flood))
+    timely = {"actor": "buyer", "id": "timely", "requested_at": (order.confirm_by - SECOND).isoformat()}
+    await handle.signal("cancel", timely)
+    await asyncio.sleep(max(0.0, (order.confirm_by + SECOND - datetime.now(UTC)).total_seconds()))
+    async with live.worker(queue):
+        result = await asyncio.wait_for(handle.result(), 60)
+        cancelled = await seen.order(number)
+    assert (result["status"], cancelled.cancellation and cancelled.cancellation.actor) == ("cancelled", Actor.BUYER)
 
 
 @pytest.mark.rule("C9", "D3")

@@ -15,7 +15,7 @@ from temporalio.exceptions import FailureError
 with workflow.unsafe.imports_passed_through():
     from domain.deadlines import SUMMARIES, Deadline, next_deadline
     from domain.decide import decide
-    from domain.effects import Authorize, Effect, Notice, Outcome, Publish, Result, Void
+    from domain.effects import Effect, Notice, Outcome, Publish, Result, Void
     from domain.journal import Message, Verdict, engine_error, receive, record, unrecorded, wants_turn_before
     from domain.order import CLOSED, Actor, HistoryEntry, Order
     from domain.placement import PlacementError, first_authorization, open_order
@@ -24,13 +24,12 @@ with workflow.unsafe.imports_passed_through():
     from workflows.display import attribute_updates, details, shown
     from workflows.effects import AT_ONCE, activity_of, summary
     from workflows.inputs import Carried, OrderInput, OrderResult, carry, ended
+    from workflows.publishing import publication
     from workflows.wire import NOTHING, as_error, read_message, read_start, viewer_of
 
 
 Ticket = asyncio.Future[OrderView | Refusal]
 
-ENTRIES_AT_ONCE = 100
-"""History entries in one publication."""
 MAX_CARRIED_BYTES = 500_000
 """Waiting messages that a run hands to the next."""
 
@@ -50,6 +49,7 @@ class OrderWorkflow:
         self._timer: asyncio.Task[None] | None = None
         self._invalid: Refusal | None = None
         self._broken: BaseException | None = None
+        self._turns = 0
         self._fresh: tuple[Effect, ...] = ()
         try:
             self._order = self._open(start)
@@ -142,11 +142,13 @@ class OrderWorkflow:
             await workflow.wait_condition(self._stirred)
             if self._broken is not None:
                 raise self._broken
-            if (deadline := self._due()) is not None and not self._message_goes_first(deadline):
-                await self._follow(
-                    record(self._order, deadline, decide(self._order, deadline, workflow.now()), workflow.now())
-                )
+            deadline = self._due()
+            if deadline is not None and not self._turns:
+                self._turns = self._turns_before(deadline)
+            if deadline is not None and not self._turns:
+                await self._decide(deadline)
             elif self._mailbox:
+                self._turns = max(0, self._turns - 1)
                 await self._take(*self._mailbox.popleft())
         return None
 
@@ -157,10 +159,14 @@ class OrderWorkflow:
         deadline = next_deadline(self._order)
         return deadline if deadline is not None and deadline.at <= workflow.now() else None
 
-    def _message_goes_first(self, deadline: Deadline) -> bool:
-        now = workflow.now()
-        waiting = (each for each, _ in self._mailbox if isinstance(each, Message))
-        return any(wants_turn_before(each, deadline, now, self._order) for each in waiting)
+    def _turns_before(self, deadline: Deadline) -> int:
+        """Return how many waiting events go before `deadline`: all up to the last message that was asked for in time."""
+        now, order = workflow.now(), self._order
+        waiting = enumerate(each for each, _ in self._mailbox)
+        timely = (
+            i for i, each in waiting if isinstance(each, Message) and wants_turn_before(each, deadline, now, order)
+        )
+        return max(timely, default=-1) + 1
 
     async def _decide(self, event: Deadline | Outcome) -> None:
         now = workflow.now()
@@ -244,34 +250,10 @@ class OrderWorkflow:
         return outcome
 
     def _publish(self) -> None:
-        """Bring the store up to date and send the notices that wait.
-
-        A void's first round is waited for, so that what is told of a cancellation is the whole of it. Notices go at
-        once; a mere record waits for the one under way, since the newest snapshot holds everything.
-        """
-        if any(isinstance(each, Void) and each.round == 1 for each in self._running.values()):
-            return
-        if self._order.rejected is not None or self._placement_undecided():
-            return
-        under_way = any(isinstance(each, Publish) for each in self._running.values())
-        waiting = unrecorded(self._order)
-        # No publication grows without bound: what is left over goes with the next one.
-        entries = waiting[:ENTRIES_AT_ONCE]
-        stale = self._dirty or len(waiting) > ENTRIES_AT_ONCE or (self._order.status in CLOSED and bool(waiting))
-        if not (self._notices or (stale and not under_way)):
-            return
-        key = f"{self._order.number}/{self._order.version}/{self._order.entries}/publish"
-        publication = Publish(
-            key=key, record=view(self._order, workflow.now()), entries=entries, notices=tuple(self._notices)
-        )
-        self._notices, self._dirty = [], False
-        self._perform((publication,))
-
-    def _placement_undecided(self) -> bool:
-        """Whether it is still open if there is such an order: then nothing is told of it, unless it is cancelled."""
-        first = (each for each in self._running.values() if isinstance(each, Authorize) and each.record is not None)
-        current = any(each.reference == self._order.payment.reference for each in first)
-        return current and self._order.status not in CLOSED
+        due = publication(self._order, self._running.values(), self._notices, self._dirty, workflow.now())
+        if due is not None:
+            self._notices, self._dirty = [], False
+            self._perform((due,))
 
     def _show(self, before: Order | None) -> None:
         workflow.set_current_details(details(self._order, workflow.now()))
