@@ -10,12 +10,13 @@ from temporalio.testing import TimeSkipper
 from domain.base import format_duration
 from domain.order import HistoryEntry
 from domain.views import OrderView
-from starter.client import InputError, OrderClient
+from starter.client import InputError, OrderClient, UnreachableError
 from starter.session import embedded_stack
 
 FURTHEST = timedelta(days=400)
 EDGE = timedelta(milliseconds=50)
 NEAR = timedelta(seconds=2)
+PATIENCE = 30.0
 
 
 async def travel(client: OrderClient, number: str, duration: timedelta) -> tuple[OrderView, list[HistoryEntry]]:
@@ -43,13 +44,17 @@ async def advance(client: OrderClient, number: str, duration: timedelta) -> None
     at work. So each leap ends a moment before a deadline, never on or behind it, and the moment is waited for.
     """
     target = await client.clock(number) + duration
+    patience = asyncio.get_running_loop().time() + PATIENCE
     while (await client.describe(number)).status is WorkflowExecutionStatus.RUNNING:
         order, clock = await client.order(number), await client.clock(number)
         if clock >= target and (order.next_deadline_at is None or order.next_deadline_at > clock):
             return
         if order.next_deadline_at is not None and order.next_deadline_at <= clock:
+            if asyncio.get_running_loop().time() > patience:
+                raise UnreachableError(f"order {number} does not act on its deadline; look at the worker's log")
             await asyncio.sleep(0.02)
             continue
+        patience = asyncio.get_running_loop().time() + PATIENCE
         goal = target if order.next_deadline_at is None else min(target, order.next_deadline_at)
         if goal - clock > NEAR:
             await _leap(client, number, goal - clock - EDGE)

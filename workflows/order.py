@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from temporalio import workflow
 from temporalio.common import RawValue
@@ -50,6 +51,7 @@ class OrderWorkflow:
         self._invalid: Refusal | None = None
         self._broken: BaseException | None = None
         self._turns = 0
+        self._fired_at = workflow.info().start_time
         self._fresh: tuple[Effect, ...] = ()
         try:
             self._order = self._open(start)
@@ -157,11 +159,18 @@ class OrderWorkflow:
 
     def _due(self) -> Deadline | None:
         deadline = next_deadline(self._order)
-        return deadline if deadline is not None and deadline.at <= workflow.now() else None
+        return deadline if deadline is not None and deadline.at <= self._now() else None
+
+    def _now(self) -> datetime:
+        """Return the order's clock, never before a deadline whose timer has fired: the task that brings it may lag behind."""
+        timer, armed = self._timer, self._armed
+        if timer is not None and armed is not None and timer.done() and not timer.cancelled():
+            self._fired_at = max(self._fired_at, armed.at)
+        return max(workflow.now(), self._fired_at)
 
     def _turns_before(self, deadline: Deadline) -> int:
         """Return how many waiting events go before `deadline`: all up to the last message that was asked for in time."""
-        now, order = workflow.now(), self._order
+        now, order = self._now(), self._order
         waiting = enumerate(each for each, _ in self._mailbox)
         timely = (
             i for i, each in waiting if isinstance(each, Message) and wants_turn_before(each, deadline, now, order)
@@ -169,14 +178,14 @@ class OrderWorkflow:
         return max(timely, default=-1) + 1
 
     async def _decide(self, event: Deadline | Outcome) -> None:
-        now = workflow.now()
+        now = self._now()
         await self._follow(record(self._order, event, decide(self._order, event, now), now))
 
     async def _take(self, event: Message | Outcome, ticket: Ticket | None) -> None:
         if isinstance(event, Outcome):
             await self._decide(event)
             return
-        now, fault = workflow.now(), f"engine-error-{event.message_id}"
+        now, fault = self._now(), f"engine-error-{event.message_id}"
         try:
             if workflow.unsafe.is_replaying() and workflow.patched(fault):
                 raise RuntimeError("the engine failed on this command when it came")
@@ -188,7 +197,7 @@ class OrderWorkflow:
             verdict = engine_error(self._order, event, now)
         refusal = await self._follow(verdict)
         if ticket is not None:
-            ticket.set_result(refusal or view(self._order, workflow.now(), viewer_of(event)))
+            ticket.set_result(refusal or view(self._order, self._now(), viewer_of(event)))
 
     async def _follow(self, verdict: Verdict) -> Refusal | None:
         """Make the verdict true: keep the state, start its effects, and where it waits for a partner see it through."""
@@ -204,7 +213,7 @@ class OrderWorkflow:
                 self._publish()
                 return verdict.refusal
             outcome = await self._execute(awaited, awaited=True)
-            now = workflow.now()
+            now = self._now()
             verdict = record(self._order, outcome, decide(self._order, outcome, now), now)
 
     def _perform(self, effects: Iterable[Effect]) -> None:
@@ -250,7 +259,7 @@ class OrderWorkflow:
         return outcome
 
     def _publish(self) -> None:
-        due = publication(self._order, self._running.values(), self._notices, self._dirty, workflow.now())
+        due = publication(self._order, self._running.values(), self._notices, self._dirty, self._now())
         if due is not None:
             self._notices, self._dirty = [], False
             self._perform((due,))
@@ -269,7 +278,7 @@ class OrderWorkflow:
         if self._timer is not None:
             self._timer.cancel()
         self._armed, self._timer = deadline, None
-        if deadline is not None and (delay := (deadline.at - workflow.now()).total_seconds()) > 0:
+        if deadline is not None and (delay := (deadline.at - self._now()).total_seconds()) > 0:
             self._timer = asyncio.create_task(workflow.sleep(delay, summary=SUMMARIES[deadline.name]))
 
     def _ended(self) -> bool:
