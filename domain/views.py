@@ -22,6 +22,7 @@ from domain.order import (
     Status,
 )
 from domain.policy import SellerProfile
+from domain.refusals import Refusal
 
 
 class WindowView(Value):
@@ -69,6 +70,8 @@ class OrderView(Value):
     next_deadline: str | None
     next_deadline_at: Instant | None
     clock: Instant
+    rejected: Refusal | None = None
+    """Why there is no such order: the placement itself was refused."""
 
 
 def view(order: Order, now: datetime, viewer: Actor = Actor.OPERATOR) -> OrderView:
@@ -77,7 +80,7 @@ def view(order: Order, now: datetime, viewer: Actor = Actor.OPERATOR) -> OrderVi
     The seller sees no buyer, address or payment while the order is pending (G1), never how it is paid (P5), and the
     phone number only until delivery and only if it ships the order itself (A7). A mail address that the seller sees is the buyer's.
     """
-    due = next_deadline(order)
+    due, over = next_deadline(order), order.status not in OPEN or order.rejected is not None
     closing = {
         "edit": order.edit_until,
         "cancel": order.cancel_until,
@@ -112,13 +115,11 @@ def view(order: Order, now: datetime, viewer: Actor = Actor.OPERATOR) -> OrderVi
         delivered_at=order.delivered_at,
         completed_at=order.completed_at,
         flags=tuple(sorted(order.flags)),
-        windows=tuple(
-            WindowView(name=name, closes_at=at, closed=now >= at or order.status not in OPEN)
-            for name, at in closing.items()
-        ),
+        windows=tuple(WindowView(name=name, closes_at=at, closed=now >= at or over) for name, at in closing.items()),
         next_deadline=due.name.value if due else None,
         next_deadline_at=due.at if due else None,
         clock=now,
+        rejected=order.rejected,
     )
     return seller_view(full) if viewer is Actor.SELLER else full
 

@@ -26,6 +26,7 @@ _COLOURS = {
     "delivered": "green",
     "completed": "bold green",
     "cancelled": "red",
+    "refused": "red",
 }
 
 
@@ -59,7 +60,10 @@ def countdown(at: datetime, now: datetime) -> str:
 def order_panel(order: OrderView, entries: Iterable[HistoryEntry] = (), url: str | None = None) -> RenderableType:
     """Show an order: state, money, windows with countdowns, history."""
     facts = Table(
-        box=box.SIMPLE, show_header=False, title=f"order {order.number}: {status(order.status)}", title_justify="left"
+        box=box.SIMPLE,
+        show_header=False,
+        title=f"order {order.number}: {status('refused' if order.rejected else order.status)}",
+        title_justify="left",
     )
     facts.add_column(style="dim")
     facts.add_column(overflow="fold")
@@ -89,6 +93,8 @@ def _facts(order: OrderView) -> Iterable[tuple[str, str]]:
         yield "payment", f"{paid.status}{declined}; authorised {held}, charged {charged}"
     if order.voids:
         yield "to be voided", ", ".join(order.voids)
+    if order.rejected is not None:
+        yield "refused", f"[red]{order.rejected.code}[/]: {escape(order.rejected.message)}"
     if order.flags:
         yield "flags", f"[bold yellow]{', '.join(order.flags)}[/]"
     if order.request is not None:

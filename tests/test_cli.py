@@ -261,7 +261,9 @@ async def test_an_order_of_more_than_there_is_is_refused(cli: Cli, live: Live) -
     ran = await cli.run("place", "--number", number, "--item", f"{sku}:2:1200")
     refusal(ran, "OUT_OF_STOCK", "P4")
     assert f"{sku}: 1 left, 2 wanted" in ran.err
-    assert "out_of_stock" in (await cli.call("show", number)).out
+    shown = (await cli.call("show", number)).out
+    assert f"order {number}: refused" in shown
+    assert "OUT_OF_STOCK" in shown
     assert (await asyncio.wait_for(cli.call("watch", number), 20)).code == 0
     refusal(await cli.call("cancel", number), "ORDER_REFUSED", "P4")
     assert live.units(sku) == (1, 0)

@@ -41,7 +41,7 @@ def details(order: Order, now: datetime) -> str:
     """Return the order in Markdown for an operator: state, money, deadlines, flags, the newest history."""
     payment = order.payment
     rows = [
-        f"### {order.number}: {order.status.value}",
+        f"### {order.number}: {shown(order)[0]}",
         "",
         "| | |",
         "|---|---|",
