@@ -187,7 +187,12 @@ _HOLD_PRIVATE = frozenset({"shipping_address", "address", "buyer", "payment"})
 def describe_errors(error: ValidationError, private: frozenset[str] = PRIVATE) -> str:
     """Say all errors of a validation at once, each with field, value and limit; of `private` fields no value."""
     told = []
-    for each in error.errors():
+    errors = error.errors()
+    for each in errors:
+        where = each["loc"]
+        if each["type"] == "too_short" and any(other["loc"][: len(where)] == where != other["loc"] for other in errors):
+            # A list is "too short" only because its bad items, told by themselves, were left out.
+            continue
         field = ".".join(str(part) for part in each["loc"]) or "input"
         message = _bound(each.get("ctx", {})) or each["msg"].removeprefix("Value error, ")
         value = each.get("input")

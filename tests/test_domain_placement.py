@@ -78,6 +78,7 @@ def test_all_limits_that_are_crossed_are_named_at_once() -> None:
 def test_all_fields_that_are_wrong_are_named_at_once() -> None:
     """A starter that sends several wrong fields hears of each with its name and value."""
     message = refused(cart(order_number="1-2-3", lines=[line("A", 0)], shipping_address={**ADDRESS, "country": "jp"}))
+    assert "at least 1 item" not in message, "a bad line is no missing line"
     for told in ("order_number", "'1-2-3'", "lines.0.quantity", "'0'", "shipping_address.country", "'jp'"):
         assert told in message
 
