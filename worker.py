@@ -22,12 +22,26 @@ from activities.provider import HttpPaymentProvider, PaymentProvider
 from activities.records import RecordActivities
 from activities.settings import Settings, SettingsError
 from activities.stock import StockActivities
+from activities.stripe_provider import StripePaymentProvider
 from store.store import Store
 from workflows.connection import SearchAttributesMissingError, connect, ensure_search_attributes
 from workflows.order import OrderWorkflow
 
 DRAIN = timedelta(seconds=15)
 """How long activities under way may go on after SIGTERM."""
+PROVIDER_ANSWERS = 5.0
+"""Seconds that one request to the payment provider may take."""
+
+
+def payment_provider(settings: Settings) -> HttpPaymentProvider | StripePaymentProvider:
+    """Open the provider that PAYMENT_PROVIDER names; raises SettingsError where Stripe's key is missing."""
+    if settings.payment_provider == "http":
+        return HttpPaymentProvider(settings.payment_provider_url, timeout=PROVIDER_ANSWERS)
+    if settings.stripe_secret_key is None:
+        raise SettingsError("stripe_secret_key: missing; PAYMENT_PROVIDER is stripe, so give the account's secret key")
+    return StripePaymentProvider(
+        settings.stripe_secret_key, api_base=settings.stripe_api_base, timeout=PROVIDER_ANSWERS
+    )
 
 
 def build_worker(client: Client, settings: Settings, provider: PaymentProvider, mailer: Mailer, store: Store) -> Worker:
@@ -42,6 +56,8 @@ def build_worker(client: Client, settings: Settings, provider: PaymentProvider, 
             payments.authorize,
             payments.capture,
             payments.void,
+            payments.refund,
+            payments.ask,
             stock.reserve,
             notices.notify,
             records.record,
@@ -55,6 +71,7 @@ def build_worker(client: Client, settings: Settings, provider: PaymentProvider, 
 
 async def work(settings: Settings) -> None:
     """Run a worker until SIGTERM or SIGINT, then let it finish what is under way."""
+    provider = payment_provider(settings)
     try:
         store, client = Store(settings.database_url), await connect()
     except (ValueError, ArgumentError) as error:
@@ -65,7 +82,6 @@ async def work(settings: Settings) -> None:
         ) from None
     await ensure_search_attributes(client)
     await asyncio.to_thread(store.migrate)
-    provider = HttpPaymentProvider(settings.payment_provider_url, timeout=5.0)
     mailer = Mailer(settings.smtp_host, settings.smtp_port, sender=settings.mail_from)
     # Store calls run in threads: one that hangs must not keep the others waiting.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(max_workers=32))

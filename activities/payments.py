@@ -9,7 +9,7 @@ import asyncio
 from temporalio import activity
 
 from activities.provider import PaymentProvider, ProviderContractError
-from domain.effects import Authorize, Capture, Outcome, Result, Void
+from domain.effects import Ask, Authorize, Capture, Outcome, PayRefund, Result, Void
 from store.stock import Shortage
 from store.store import NumberTaken, Store
 
@@ -31,15 +31,26 @@ class PaymentActivities:
             if isinstance(answer, NumberTaken):
                 return Outcome(result=Result.NUMBER_TAKEN, reference=effect.key)
         try:
-            return await self._provider.authorize(effect)
+            if effect.wallet is not None and effect.points_minor:
+                points = await self._provider.authorize(_points_of(effect, effect.wallet))
+                if points.result is not Result.AUTHORIZED:
+                    code = f"points_{points.decline_code or points.result}"
+                    return Outcome(result=Result.DECLINED, reference=effect.key, decline_code=code)
+            outcome = await self._provider.authorize(effect)
+            if effect.points_minor and outcome.result is not Result.AUTHORIZED:
+                # What is not wanted any more is not held: the buyer may give another card, and hold the points anew.
+                await self._provider.void(_points_void(effect))
         except ProviderContractError as error:
             return _refused(effect.key, error)
+        return outcome
 
     @activity.defn(name="capture")
     async def capture(self, effect: Capture) -> Outcome:
         """Charge the hold: CAPTURED, DECLINED, or LAPSED or VOIDED where there is no hold left to charge."""
         try:
             outcome = await self._provider.capture(effect)
+            if effect.points_minor and outcome.result is Result.CAPTURED:
+                outcome = await self._provider.capture(_points_part(effect))
         except ProviderContractError as error:
             return _refused(effect.key, error)
         return outcome.model_copy(update={"reference": effect.key})
@@ -48,7 +59,42 @@ class PaymentActivities:
     async def void(self, effect: Void) -> Outcome:
         """Make sure that nothing is held or charged under the reference: VOIDED."""
         outcome = await self._provider.void(effect)
+        if effect.with_points:
+            await self._provider.void(effect.model_copy(update={"reference": _points_reference(effect.reference)}))
         return outcome.model_copy(update={"round": effect.round})
+
+    @activity.defn(name="refund")
+    async def refund(self, effect: PayRefund) -> Outcome:
+        """Pay back part of a charge: REFUND_PENDING, REFUND_PAID or REFUND_FAILED."""
+        try:
+            return await self._provider.refund(effect)
+        except ProviderContractError as error:
+            activity.logger.error("the payment provider refused %s: %s", effect.key, error)
+            return Outcome(result=Result.REFUND_FAILED, reference=effect.key, decline_code="refused_by_provider")
+
+    @activity.defn(name="ask_provider")
+    async def ask(self, effect: Ask) -> Outcome:
+        """Ask the provider how a payment or refund stands; nothing is moved."""
+        return await self._provider.ask(effect)
+
+
+def _points_reference(reference: str) -> str:
+    return f"{reference}/points"
+
+
+def _points_of(effect: Authorize, wallet: str) -> Authorize:
+    """Return the hold of the points that an authorisation uses besides the card."""
+    changes = {"reference": _points_reference(effect.reference), "amount_minor": effect.points_minor, "card": wallet}
+    return effect.model_copy(update={**changes, "points_minor": 0, "wallet": None})
+
+
+def _points_void(effect: Authorize) -> Void:
+    return Void(reference=_points_reference(effect.reference), order_number=effect.order_number, at=effect.at)
+
+
+def _points_part(effect: Capture) -> Capture:
+    changes = {"reference": _points_reference(effect.reference), "amount_minor": effect.points_minor}
+    return effect.model_copy(update={**changes, "points_minor": 0})
 
 
 def _refused(key: str, error: ProviderContractError) -> Outcome:

@@ -1,15 +1,17 @@
-"""The engine's client for the payment provider: holds, charges and voids over HTTP."""
+"""The engine's client for the payment provider: holds, charges, voids, refunds and questions over HTTP."""
 
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
 from domain.base import Instant
-from domain.effects import Authorize, Capture, Outcome, Result, Void
+from domain.effects import Ask, Authorize, Capture, Outcome, PayRefund, Result, Void
+from domain.refund import PaymentMethod
 
 _ASK_AGAIN_STATUSES = frozenset({408, 425, 429})
+_WALLET_PREFIX = "points-"
 
 
 class ProviderUnavailable(Exception):  # noqa: N818 - names the provider's condition, not a mistake
@@ -28,7 +30,10 @@ class PaymentProvider(Protocol):
     """
 
     async def authorize(self, request: Authorize) -> Outcome:
-        """Hold `amount_minor` on the card: AUTHORIZED with `expires_at`, DECLINED with `decline_code`, or VOIDED."""
+        """Hold `amount_minor` on the card: AUTHORIZED with `expires_at`, DECLINED with `decline_code`, or VOIDED.
+
+        With `method` konbini: AWAITING with `number` and `due_at` until it is paid, then AUTHORIZED. Points are not looked at.
+        """
         ...
 
     async def capture(self, request: Capture) -> Outcome:
@@ -39,8 +44,24 @@ class PaymentProvider(Protocol):
         """Make sure that nothing is or will be held or charged under the reference: VOIDED."""
         ...
 
+    async def refund(self, request: PayRefund) -> Outcome:
+        """Pay back part of a charge, once per reference.
+
+        REFUND_PENDING with `expected_at`, REFUND_PAID, or REFUND_FAILED with `decline_code`.
+        """
+        ...
+
+    async def ask(self, request: Ask) -> Outcome:
+        """Tell how a reference stands, moving nothing.
+
+        A payment: AWAITING with `number` and `due_at`, AUTHORIZED, CAPTURED, DECLINED, LAPSED or VOIDED. A refund: as `refund`
+        answers. A reference that the provider does not know: UNANSWERED.
+        """
+        ...
+
 
 class _Status(StrEnum):
+    AWAITING = "awaiting"
     AUTHORIZED = "authorized"
     DECLINED = "declined"
     VOIDED = "voided"
@@ -49,12 +70,29 @@ class _Status(StrEnum):
 
 
 class _State(BaseModel):
-    """A reference as the provider answers it; other fields are ignored."""
+    """A payment as the provider answers it; other fields are ignored."""
 
     reference: str
     status: _Status
     decline_code: str | None = None
     expires_at: Instant | None = None
+    number: str | None = None
+    due_at: Instant | None = None
+
+
+class _RefundStatus(StrEnum):
+    PENDING = "pending"
+    PAID = "paid"
+    FAILED = "failed"
+
+
+class _RefundState(BaseModel):
+    """A refund as the provider answers it; other fields are ignored."""
+
+    reference: str
+    status: _RefundStatus
+    failure_code: str | None = None
+    expected_at: Instant | None = None
 
 
 class _Problem(BaseModel):
@@ -76,21 +114,26 @@ class HttpPaymentProvider:
         await self._http.aclose()
 
     async def authorize(self, request: Authorize) -> Outcome:
-        """Hold `amount_minor` on the card: AUTHORIZED with `expires_at`, DECLINED with `decline_code`, or VOIDED.
+        """Hold `amount_minor` on the card or wallet, or issue the number of a convenience-store payment.
 
-        A repeated request gets the first answer: a hold that lapsed or was charged since is still AUTHORIZED, with the
-        `expires_at` it had. Raises ProviderUnavailable, ProviderContractError.
+        A card: AUTHORIZED with `expires_at`, DECLINED with `decline_code`, or VOIDED; a repeated request gets the first
+        answer, so a hold that lapsed or was charged since is still AUTHORIZED, with the `expires_at` it had. A wallet likewise,
+        but it never lapses. A convenience store: AWAITING with `number` and `due_at`, AUTHORIZED, LAPSED or VOIDED as it
+        stands now. Raises ProviderUnavailable, ProviderContractError. Policy: P5.
         """
-        fields = {"reference", "amount_minor", "currency", "card", "order_number"}
-        response = await self._post("/authorizations", request.model_dump(include=fields), request.at)
-        state = _read_state(response, request.reference)
-        if state.status is _Status.DECLINED:
-            return Outcome(result=Result.DECLINED, reference=request.reference, decline_code=state.decline_code)
-        if state.status is _Status.VOIDED:
-            return Outcome(result=Result.VOIDED, reference=request.reference)
-        if state.expires_at is None:
+        konbini = request.method is PaymentMethod.KONBINI
+        body = request.model_dump(include={"reference", "amount_minor", "currency", "order_number"})
+        if konbini:
+            body |= {"method": "konbini", "due_at": request.due_at.isoformat() if request.due_at else None}
+        else:
+            body["card"] = request.card
+        state = _read(_State, await self._post("/authorizations", body, request.at), request.reference)
+        held = {_Status.AUTHORIZED, _Status.CAPTURED} | (set() if konbini else {_Status.LAPSED})
+        if state.status not in held:
+            return _payment_outcome(state, "/authorizations")
+        if state.expires_at is None and not konbini and not request.card.startswith(_WALLET_PREFIX):
             raise _unavailable("/authorizations", "a hold without expires_at", request.reference)
-        return Outcome(result=Result.AUTHORIZED, reference=request.reference, expires_at=state.expires_at)
+        return _payment_outcome(state.model_copy(update={"status": _Status.AUTHORIZED}), "/authorizations")
 
     async def capture(self, request: Capture) -> Outcome:
         """Charge `amount_minor` of the hold: CAPTURED, DECLINED with `decline_code`, LAPSED or VOIDED.
@@ -101,7 +144,7 @@ class HttpPaymentProvider:
         key = f"{request.reference}/capture"
         response = await self._post("/captures", body, request.at, key=key, expected=frozenset({402, 409}))
         if response.status_code == 200:
-            _expect(_read_state(response, request.reference), _Status.CAPTURED, "/captures")
+            _expect(_read(_State, response, request.reference), _Status.CAPTURED, "/captures")
             return Outcome(result=Result.CAPTURED, reference=request.reference)
         problem = _read_problem(response)
         results = {"declined": Result.DECLINED, "lapsed": Result.LAPSED, "voided": Result.VOIDED}
@@ -115,8 +158,36 @@ class HttpPaymentProvider:
         Raises ProviderUnavailable, ProviderContractError.
         """
         response = await self._post("/voids", request.model_dump(include={"reference", "order_number"}), request.at)
-        _expect(_read_state(response, request.reference), _Status.VOIDED, "/voids")
+        _expect(_read(_State, response, request.reference), _Status.VOIDED, "/voids")
         return Outcome(result=Result.VOIDED, reference=request.reference)
+
+    async def refund(self, request: PayRefund) -> Outcome:
+        """Pay `amount_minor` of a charge back, once per reference, as often as it is asked.
+
+        REFUND_PENDING with `expected_at`, REFUND_PAID, or REFUND_FAILED with `decline_code`. Raises ProviderUnavailable, and
+        ProviderContractError for more than is left of the charge. Policy: R2, R6.
+        """
+        body = request.model_dump(include={"reference", "payment_reference", "amount_minor", "order_number"})
+        response = await self._post("/refunds", body, request.at)
+        return _refund_outcome(_read(_RefundState, response, request.reference), "/refunds")
+
+    async def ask(self, request: Ask) -> Outcome:
+        """Tell how a payment or a refund stands, moving nothing; UNANSWERED when the provider does not know it.
+
+        Raises ProviderUnavailable, ProviderContractError. Policy: R6.
+        """
+        path = "/refunds" if request.refund else "/authorizations"
+        question = self._http.build_request(
+            "GET", path, params={"reference": request.reference}, headers=_clock_header(request.at)
+        )
+        response = await self._send(question, request.reference, expected=frozenset({404}))
+        if response.status_code == 404:
+            if _read_problem(response).error != "unknown_reference":
+                raise _contract_error(response, request.reference)
+            return Outcome(result=Result.UNANSWERED, reference=request.reference)
+        if request.refund:
+            return _refund_outcome(_read(_RefundState, response, request.reference), path)
+        return _payment_outcome(_read(_State, response, request.reference), path)
 
     async def _post(
         self,
@@ -127,13 +198,15 @@ class HttpPaymentProvider:
         key: str | None = None,
         expected: frozenset[int] = frozenset(),
     ) -> httpx.Response:
+        headers = _clock_header(at) | ({"Idempotency-Key": key} if key is not None else {})
+        request = self._http.build_request("POST", path, json=body, headers=headers)
+        return await self._send(request, str(body["reference"]), expected=expected)
+
+    async def _send(self, request: httpx.Request, reference: str, *, expected: frozenset[int]) -> httpx.Response:
         """Send one request and return its answer: 200 or an `expected` status."""
-        headers = {"Sandbox-Clock": at.isoformat()}
-        if key is not None:
-            headers["Idempotency-Key"] = key
-        reference = str(body["reference"])
+        path = request.url.path
         try:
-            response = await self._http.post(path, json=body, headers=headers)
+            response = await self._http.send(request)
         except httpx.RequestError as error:
             raise _unavailable(path, f"no answer ({type(error).__name__}: {error})", reference) from error
         status = response.status_code
@@ -142,6 +215,40 @@ class HttpPaymentProvider:
         if 400 <= status < 500 and status not in _ASK_AGAIN_STATUSES:
             raise _contract_error(response, reference)
         raise _unavailable(path, f"status {status}", reference)
+
+
+def _clock_header(at: Instant) -> dict[str, str]:
+    return {"Sandbox-Clock": at.isoformat()}
+
+
+def _payment_outcome(state: _State, path: str) -> Outcome:
+    """Tell a payment as it stands."""
+    outcome = Outcome(result=Result(state.status.value), reference=state.reference)
+    at_shop = {"number": state.number, "due_at": state.due_at}
+    match state.status:
+        case _Status.AWAITING:
+            if state.number is None or state.due_at is None:
+                raise _unavailable(path, "a convenience-store payment without number or due_at", state.reference)
+            return outcome.model_copy(update=at_shop)
+        case _Status.AUTHORIZED:
+            return outcome.model_copy(update={"expires_at": state.expires_at, **at_shop})
+        case _Status.DECLINED:
+            return outcome.model_copy(update={"decline_code": state.decline_code})
+        case _:
+            return outcome
+
+
+def _refund_outcome(state: _RefundState, path: str) -> Outcome:
+    """Tell a refund as it stands."""
+    match state.status:
+        case _RefundStatus.PENDING:
+            if state.expected_at is None:
+                raise _unavailable(path, "a pending refund without expected_at", state.reference)
+            return Outcome(result=Result.REFUND_PENDING, reference=state.reference, expected_at=state.expected_at)
+        case _RefundStatus.PAID:
+            return Outcome(result=Result.REFUND_PAID, reference=state.reference)
+        case _RefundStatus.FAILED:
+            return Outcome(result=Result.REFUND_FAILED, reference=state.reference, decline_code=state.failure_code)
 
 
 def _unavailable(path: str, fact: str, reference: str) -> ProviderUnavailable:
@@ -158,11 +265,14 @@ def _contract_error(response: httpx.Response, reference: str) -> ProviderContrac
     )
 
 
-def _read_state(response: httpx.Response, reference: str) -> _State:
+_Answered = TypeVar("_Answered", _State, _RefundState)
+
+
+def _read(kind: type[_Answered], response: httpx.Response, reference: str) -> _Answered:
     """Read an answer about `reference`; anything else is no proper answer."""
     path = response.request.url.path
     try:
-        state = _State.model_validate_json(response.content)
+        state = kind.model_validate_json(response.content)
     except ValidationError as error:
         raise _unavailable(path, f"unreadable answer with status {response.status_code}", reference) from error
     if state.reference != reference:

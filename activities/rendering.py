@@ -7,7 +7,7 @@ The wording is in `templates/` in English and in `locale/` in the other language
 
 and give every new message its translations.
 
-Policy: D1, G1, G5, C3, C4, C7, C8, C9, S2, S5, E4, P4, P5.
+Policy: D1, G1, G5, G7, C3, C4, C6, C7, C8, C9, C11, C12, S2, S5, S8, E4, P4, P5, R7, A1, A3, A4, A5, A6, V6.
 """
 
 import hashlib
@@ -32,6 +32,7 @@ from babel.numbers import format_currency, get_currency_precision
 from babel.support import NullTranslations, Translations
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from activities.notice_facts import CASE_KINDS, paying, reduction_facts, shipment_facts, subject_facts
 from domain.effects import Notice, NoticeKind
 from domain.order import Actor, Address, Fulfilment
 from domain.views import OrderView, seller_view
@@ -71,6 +72,14 @@ RECIPIENTS: Mapping[NoticeKind, frozenset[Actor]] = {
     NoticeKind.SHIPPED: _BUYER,
     NoticeKind.PAYMENT_PROBLEM: _BOTH,
     NoticeKind.OVERSOLD: _SELLER,
+    NoticeKind.PAY_AT_STORE: _BUYER,
+    NoticeKind.MESSAGE: _BOTH,
+    NoticeKind.ITEMS_CANCELLED: _BOTH,
+    NoticeKind.REFUND_REQUESTED: _BOTH,
+    NoticeKind.REFUND_PAID: _BUYER,
+    NoticeKind.REFUND_FAILED: _BUYER,
+    NoticeKind.CASE_OPENED: _BOTH,
+    NoticeKind.CASE_CHANGED: _BOTH,
 }
 """Whom each kind of notice can be written to."""
 
@@ -136,19 +145,6 @@ def format_address(address: Address, language: str) -> tuple[str, ...]:
     return (address.recipient, address.line1, *line2, place, territory)
 
 
-def _shipment_facts(order: OrderView) -> dict[str, Any]:
-    """Return the newest parcel, what is in it and what is left, each as (title, units)."""
-    titles = {line.sku: line.title for line in order.lines}
-    parcel = order.shipments[-1] if order.shipments else None
-    packed = parcel.quantities.items() if parcel else ()
-    return {
-        "parcel": parcel,
-        "packed": [(titles.get(sku, sku), units) for sku, units in packed],
-        "left_over": [(line.title, line.unshipped) for line in order.lines if line.unshipped],
-        "charged_minor": order.payment.captured_minor if order.payment else 0,
-    }
-
-
 def _facts(order: OrderView, recipient: Actor, name: str, language: str) -> dict[str, Any]:
     """Return what the templates may use; `order` holds only what the recipient may see."""
     windows = {window.name: window for window in order.windows}
@@ -158,7 +154,9 @@ def _facts(order: OrderView, recipient: Actor, name: str, language: str) -> dict
         return None if found is None or found.closed else found.closes_at
 
     return {
-        **_shipment_facts(order),
+        **shipment_facts(order),
+        **reduction_facts(order),
+        "pay": paying(order),
         "order": order,
         "name": name,
         "html_lang": TONGUES[language].html_lang,
@@ -214,11 +212,17 @@ def _mailbox(name: str, email: str) -> MailAddress:
     return MailAddress(header_text(name), user, domain)
 
 
+def _sender(written: str | None, facts: Mapping[str, Any], sender: str) -> MailAddress:
+    """Return whom a mail is from: the writer behind its alias where a person wrote it (V6), else the marketplace."""
+    return _mailbox(*parseaddr(sender)) if written is None else _mailbox(written, facts["writer_alias"])
+
+
 def render(notice: Notice, order: OrderView, sender: str = SENDER) -> EmailMessage:
     """Write `notice` about `order` to its recipient, in the recipient's language.
 
     `order` is the full view; a seller's mail is written from what the seller may see of it (G1, A7, P5).
-    Raises ValueError when this kind of notice is not for that recipient, or the view hides the buyer it is for.
+    Raises ValueError when this kind of notice is not for that recipient, the view hides the buyer it is for, or the
+    order does not have what it is about.
     """
     if notice.recipient not in RECIPIENTS[notice.kind]:
         raise ValueError(f"notice {notice.kind.value} is not for the {notice.recipient.value}")
@@ -227,18 +231,22 @@ def render(notice: Notice, order: OrderView, sender: str = SENDER) -> EmailMessa
     person = order.seller if notice.recipient is Actor.SELLER else order.buyer
     if person is None:
         raise ValueError(f"notice {notice.key} is for the buyer, whom this view of order {order.number} hides")
-    facts = _facts(order, notice.recipient, person.name, person.language)
-    name = f"{notice.kind.value}.j2"
+    facts = _facts(order, notice.recipient, person.name, person.language) | subject_facts(notice, order)
+    facts["marketplace"] = parseaddr(sender)[0] or parseaddr(sender)[1]
+    name = "case.j2" if notice.kind in CASE_KINDS else f"{notice.kind.value}.j2"
     text, html = (environment(person.language, form).get_template(name) for form in ("txt", "html"))
-    subject = "".join(text.blocks["subject"](text.new_context(facts)))
+    blocks = {block: "".join(write(text.new_context(facts))) for block, write in text.blocks.items() if block != "body"}
 
     message = EmailMessage(policy=_POLICY)
     message["Message-ID"] = message_id(notice.key)
     message["Date"] = order.clock
-    message["From"] = _mailbox(*parseaddr(sender))
+    message["From"] = _sender(blocks.get("sender"), facts, sender)
     message["To"] = _mailbox(person.name, person.email)
-    message["Subject"] = header_text(subject)
-    message["Auto-Submitted"] = "auto-generated"
+    message["Subject"] = header_text(blocks["subject"])
+    if "sender" in blocks:
+        message["Reply-To"] = message["From"].addresses[0]
+    else:
+        message["Auto-Submitted"] = "auto-generated"
     message["Content-Language"] = TONGUES[person.language].html_lang
     message.set_content(re.sub(r"\n{3,}", "\n\n", _encodable(text.render(facts))).strip() + "\n")
     message.add_alternative(_encodable(html.render(facts)), subtype="html")

@@ -1,17 +1,32 @@
-"""The settings of a worker and of the starter, from the environment. Every one is listed in `docs/configuration.md`."""
+"""The settings of worker, starter and receiver, from the environment. Every one is listed in `docs/configuration.md`."""
 
+import base64
+import binascii
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from domain.policy import describe_errors
+
+_SECRET = frozenset({"database_url", "webhook_secret", "stripe_secret_key", "stripe_webhook_secret"})
+"""Settings whose value is told nowhere."""
 
 
 class SettingsError(ValueError):
     """A setting cannot be used; the message names it, its value and the bound."""
+
+
+def _decodable(secret: str) -> str:
+    try:
+        base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except binascii.Error:
+        raise ValueError(
+            "what follows whsec_ is not base64; take the secret over as the payment provider has it"
+        ) from None
+    return secret
 
 
 class Settings(BaseModel):
@@ -20,7 +35,14 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     database_url: str = Field(default="sqlite:///.data/orders.db", pattern=r"^(sqlite|postgresql)")
+    payment_provider: str = Field(default="http", pattern=r"^(http|stripe)$")
     payment_provider_url: str = Field(default="http://127.0.0.1:8481", pattern=r"^https?://")
+    webhook_secret: Annotated[str, AfterValidator(_decodable)] | None = Field(
+        default=None, pattern=r"^whsec_[A-Za-z0-9+/]{24,}={0,2}$", repr=False
+    )
+    stripe_secret_key: str | None = Field(default=None, pattern=r"^(sk|rk)_", repr=False)
+    stripe_api_base: str | None = Field(default=None, pattern=r"^https?://")
+    stripe_webhook_secret: str | None = Field(default=None, pattern=r"^whsec_", repr=False)
     smtp_host: str = "127.0.0.1"
     smtp_port: int = Field(default=8425, ge=1, le=65535)
     mail_from: str = "Marketplace <orders@marketplace.example>"
@@ -36,4 +58,4 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(given)
         except ValidationError as error:
-            raise SettingsError(describe_errors(error, frozenset({"database_url"}))) from None
+            raise SettingsError(describe_errors(error, _SECRET)) from None

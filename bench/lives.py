@@ -72,9 +72,11 @@ async def live_through(client: OrderClient, life: Life) -> WorkflowHandle[Any, A
     # Every publication under way is to be over before the next step, as it is in real life.
     await _idle(client, placed.number)
     await life.play(Player(client, placed.number))
-    if life.end in CLOSED:
-        await placed.handle.result()
     await _idle(client, placed.number)
+    if life.end in CLOSED:
+        # To the very end: the retention period passes, and personal data is erased.
+        await travel(client, placed.number, 31 * DAY)
+        await placed.handle.result()
     order = await client.order(placed.number)
     if order.status is not life.end:
         raise RuntimeError(f"{life.name}: the order ended {order.status}, not {life.end}")

@@ -18,7 +18,8 @@ from pydantic_core import PydanticUndefined
 
 from docs.meanings import CHAPTERS, DUE, FLAGS, STATES, WINDOWS
 from domain.base import Code, Email, OrderNumber, format_duration
-from domain.commands import COMMANDS, MAX_COMMAND_BYTES, BuyerReason, Command, SellerReason, SystemReason
+from domain.commands import COMMANDS, MAX_COMMAND_BYTES, Command
+from domain.reasons import BuyerReason, SellerReason, SystemReason
 from domain.deadlines import MOVES_THE_ORDER, SUMMARIES, DeadlineName
 from domain.journal import MAX_COMMANDS
 from domain.lifecycle import PAYMENT_ROWS, REQUEST_ROWS, ROWS, Row, When, actors_for

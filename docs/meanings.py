@@ -73,7 +73,12 @@ DUE: Mapping[DeadlineName, str] = {
 
 SETTINGS: Mapping[str, tuple[str, str]] = {
     "database_url": ("worker, `stock` commands, stack", "The store: an SQLAlchemy URL of SQLite or PostgreSQL."),
-    "payment_provider_url": ("worker", "Where the payment provider answers."),
+    "payment_provider": ("worker", "Which provider: one with the sandbox's protocol, or [Stripe](payments.md)."),
+    "payment_provider_url": ("worker", "Where the payment provider answers, if it is not Stripe."),
+    "webhook_secret": ("receiver", "What signs the payment provider's webhooks, as Standard Webhooks writes it."),
+    "stripe_secret_key": ("worker", "The secret or restricted key of the account at Stripe."),
+    "stripe_api_base": ("worker", "Where Stripe answers, if it is not Stripe itself; for tests."),
+    "stripe_webhook_secret": ("receiver", "The secret of the webhook endpoint at Stripe."),
     "smtp_host": ("worker", "The mail server that takes the notices."),
     "smtp_port": ("worker", "Its port."),
     "mail_from": ("worker", "The sender of the notices, with or without a name; undeliverable mail returns there."),

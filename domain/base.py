@@ -27,19 +27,28 @@ class Form(BaseModel):
 _DIRECTION = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
-def _printable(text: object) -> object:
+def _printable(text: object, also: str = "") -> object:
     """Return text in NFC; refuse control, direction and surrogate characters, which break headers and screens."""
     if not isinstance(text, str):
         return text
     for character in text:
+        if character in also:
+            continue
         if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _DIRECTION:
             raise ValueError(f"character U+{ord(character):04X} is not allowed; give plain text on one line")
     return unicodedata.normalize("NFC", text)
 
 
+def _printable_lines(text: object) -> object:
+    return _printable(text.replace("\r\n", "\n") if isinstance(text, str) else text, also="\n")
+
+
 def _no_card_number(token: str) -> str:
     if re.fullmatch(r"[0-9-]{12,23}", token):
         raise ValueError("this looks like a card number; give the payment provider's token for the card")
+    if token.startswith("points-"):
+        # A wallet is the buyer's own and follows from who buys; taken as a card it could be anybody's.
+        raise ValueError("this is a wallet of points, not a card; pay with points by points_minor or method points")
     return token
 
 
@@ -83,6 +92,10 @@ Line500 = Annotated[
     str, BeforeValidator(_printable), StringConstraints(strip_whitespace=True, min_length=1, max_length=500)
 ]
 """One line of 1 to 500 printable characters."""
+Text1000 = Annotated[
+    str, BeforeValidator(_printable_lines), StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)
+]
+"""1 to 1,000 printable characters on one or several lines."""
 Code = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$")]
 """An identifier: 1 to 60 letters, digits, dots, dashes or underscores."""
 CardToken = Annotated[Code, AfterValidator(_no_card_number)]

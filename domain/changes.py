@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 
-from domain import commands
+from domain import cases, commands
 from domain.base import format_instant
-from domain.commands import Command, SellerReason, SystemReason
-from domain.deadlines import Deadline, DeadlineName
+from domain.commands import Command
+from domain.correspondence import rated, with_message
+from domain.deadlines import OPEN, Deadline, DeadlineName
 from domain.effects import Outcome, Result
-from domain.guards import edited_lines, extended_edit_until, shipped_now
+from domain.erasure import erased
+from domain.guards import edited_lines, extended_edit_until, reduced_lines, shipped_now
 from domain.lifecycle import payment_target, request_target
 from domain.order import (
     Actor,
@@ -16,38 +19,59 @@ from domain.order import (
     CancellationRequest,
     Flag,
     Order,
+    Payment,
     PaymentStatus,
+    Reduction,
     RequestStatus,
+    Review,
+    ReviewStatus,
     Shipment,
     Status,
 )
+from domain.movements import in_settlement
 from domain.payment import edited_fee
-from domain.placement import authorization_reference
+from domain.placement import authorization_reference, points_used
+from domain.reasons import BuyerReason, SellerReason, SystemReason
+from domain.refund import PaymentMethod, RefundStatus
+from domain.refund_payments import asked_again, from_form, retried
 
 Change = Callable[[Order, Command, datetime], Order]
 
-_ENDED_BY_CANCELLATION = frozenset({Flag.CONFIRM_SHIPMENT, Flag.OVERSOLD, Flag.PAYMENT_PROBLEM})
+_ENDED_BY_CANCELLATION = frozenset(
+    {Flag.CONFIRM_SHIPMENT, Flag.OVERSOLD, Flag.PAYMENT_PROBLEM, Flag.IN_REVIEW, Flag.ANSWER_DUE}
+)
 _ENDED_BY_SHIPMENT = frozenset(
-    {Flag.CONFIRM_SHIPMENT, Flag.OVERSOLD, Flag.PAYMENT_PROBLEM, Flag.BUYER_REQUESTED_CANCELLATION}
+    {
+        Flag.CONFIRM_SHIPMENT,
+        Flag.OVERSOLD,
+        Flag.PAYMENT_PROBLEM,
+        Flag.BUYER_REQUESTED_CANCELLATION,
+        Flag.ANSWER_DUE,
+    }
 )
 
 
 def cancelled(order: Order, cancellation: Cancellation) -> Order:
     """Cancel: one actor, one reason, and whatever may be held is to be voided (C9)."""
     payment, voids = order.payment, order.voids
-    if payment.status in (PaymentStatus.AUTHORIZING, PaymentStatus.AUTHORIZED):
+    if payment.status in (PaymentStatus.AUTHORIZING, PaymentStatus.AWAITING, PaymentStatus.AUTHORIZED):
         voids = voids if payment.reference in voids else (*voids, payment.reference)
         status = payment_target(payment.status, "cancelled")
         payment = payment.model_copy(update={"status": status, "authorized_minor": 0, "expires_at": None})
-    return _answer(order, "cancelled", cancellation.actor, cancellation.at).with_(
-        cancellation=cancellation, payment=payment, voids=voids, flags=order.flags - _ENDED_BY_CANCELLATION
+    ended = cases.ended(order, cancellation.at) if order.cases else order
+    return _answer(ended, "cancelled", cancellation.actor, cancellation.at).with_(
+        cancellation=cancellation,
+        payment=payment,
+        voids=voids,
+        flags=ended.flags - _ENDED_BY_CANCELLATION,
+        answer_by=None,
     )
 
 
 def _cancel(order: Order, command: Command, at: datetime) -> Order:
     assert isinstance(command, commands.Cancel | commands.RequestCancellation)  # noqa: S101 - narrows the type
     official = _request_status(order) is RequestStatus.OPEN and command.reason == SellerReason.BUYER_CANCELLED
-    reason = command.reason or commands.BuyerReason.OTHER
+    reason = command.reason or BuyerReason.OTHER
     counts = command.actor is Actor.SELLER and not official
     answered = _answer(order, "cancel", command.actor, at) if official else order
     return cancelled(
@@ -58,6 +82,8 @@ def _cancel(order: Order, command: Command, at: datetime) -> Order:
 
 def _request(order: Order, command: Command, at: datetime) -> Order:
     assert isinstance(command, commands.RequestCancellation)  # noqa: S101 - narrows the type
+    if order.status not in OPEN:
+        return cases.opened(order, "request_cancellation", command, at)
     if at < order.cancel_until:
         return _cancel(order, command, at)
     request = CancellationRequest(
@@ -85,6 +111,8 @@ def _accept_cancellation(order: Order, command: Command, at: datetime) -> Order:
 
 
 def _decline_cancellation(order: Order, command: Command, at: datetime) -> Order:
+    if order.status not in OPEN:
+        return cases.stepped(order, "decline_cancellation", command, at)
     answered = _answer(order, "decline_cancellation", command.actor, at)
     return answered.with_(flags=order.flags - {Flag.BUYER_REQUESTED_CANCELLATION})
 
@@ -99,30 +127,106 @@ def _edit(order: Order, command: Command, at: datetime) -> Order:
     )
     total, payment = edited.total_minor, order.payment
     if payment.status is PaymentStatus.AUTHORIZED:
-        return edited.with_(payment=payment.model_copy(update={"amount_minor": total, "authorized_minor": total}))
-    if payment.status is PaymentStatus.AUTHORIZING and total != payment.amount_minor:
+        return edited.with_(payment=_of_total(payment, total).model_copy(update={"authorized_minor": total}))
+    unpaid = payment.status in (PaymentStatus.AUTHORIZING, PaymentStatus.AWAITING)
+    if unpaid and total != payment.amount_minor:
         # Nothing is held yet: the authorisation under way is given up for one of the new total.
-        return _authorize_anew(edited.with_(voids=(*edited.voids, payment.reference)), payment.card, payment.status)
-    return edited.with_(payment=payment.model_copy(update={"amount_minor": total}))
+        anew = edited.with_(voids=(*edited.voids, payment.reference))
+        return _authorize_anew(anew, payment.card, PaymentStatus.AUTHORIZING)
+    return edited.with_(payment=_of_total(payment, total))
+
+
+def _of_total(payment: Payment, total: int) -> Payment:
+    """Return the payment of a new total: as many points as were chosen, as long as the card pays something (P5)."""
+    return payment.model_copy(update={"amount_minor": total, "points_minor": points_used(payment, total)})
 
 
 def _authorize_anew(order: Order, card: str, status: PaymentStatus) -> Order:
     sequence = order.sequence + 1
-    payment = order.payment.model_copy(
+    payment = _of_total(order.payment, order.total_minor).model_copy(
         update={
             "status": status,
             "card": card,
             "reference": authorization_reference(order.number, sequence),
-            "amount_minor": order.total_minor,
             "decline_code": None,
+            "number": None,
+            "due_at": None,
         }
     )
-    return order.with_(payment=payment, sequence=sequence)
+    return order.with_(
+        payment=payment, sequence=sequence, passed=order.passed - {DeadlineName.STORE_PAYMENT_DUE.value}
+    )
 
 
 def _pay_again(order: Order, command: Command, at: datetime) -> Order:
     assert isinstance(command, commands.PayAgain)  # noqa: S101 - narrows the type
-    return _authorize_anew(order, command.card, payment_target(order.payment.status, "pay_again"))
+    given = order.payment.model_copy(update={"method": PaymentMethod.CARD})
+    if command.points_minor is not None:
+        wallet = given.wallet or f"points-{order.buyer.buyer_id}" if command.points_minor else given.wallet
+        given = given.model_copy(update={"points_minor": command.points_minor, "wallet": wallet})
+    changed = order.with_(payment=given)
+    return _authorize_anew(changed, command.card, payment_target(order.payment.status, "pay_again"))
+
+
+def _hold(order: Order, command: Command, at: datetime) -> Order:
+    assert isinstance(command, commands.HoldForReview)  # noqa: S101 - narrows the type
+    review = Review(status=ReviewStatus.HELD, reason=command.reason, since=at)
+    return order.with_(review=review, flags=order.flags | {Flag.IN_REVIEW})
+
+
+def _end_review(order: Order, status: ReviewStatus, at: datetime) -> Order:
+    review = order.review and order.review.model_copy(update={"status": status, "ended_at": at})
+    return order.with_(review=review, flags=order.flags - {Flag.IN_REVIEW})
+
+
+def _release(order: Order, command: Command, at: datetime) -> Order:
+    held = order.payment.status is PaymentStatus.AUTHORIZED
+    return _end_review(order, ReviewStatus.RELEASED, at).with_(verified_at=at if held else None)
+
+
+def _refuse(order: Order, command: Command, at: datetime) -> Order:
+    assert isinstance(command, commands.RefuseReview)  # noqa: S101 - narrows the type
+    reason = SystemReason.REVIEW_REFUSED.value
+    cancellation = Cancellation(actor=Actor.OPERATOR, reason=reason, at=at, counts_in_rate=False, note=command.note)
+    return cancelled(_end_review(order, ReviewStatus.REFUSED, at), cancellation)
+
+
+def _cancel_items(order: Order, command: Command, at: datetime) -> Order:
+    assert isinstance(command, commands.CancelItems)  # noqa: S101 - narrows the type
+    reduction = Reduction(
+        quantities={line.sku: line.quantity for line in command.lines},
+        actor=command.actor,
+        reason=command.reason.value,
+        consent=command.consent or "the buyer's own command",
+        at=at,
+    )
+    changed = order.with_(lines=reduced_lines(order, command), reductions=(*order.reductions, reduction))
+    # More may be held than the new total; the charge takes no more than that, and the rest is released with it.
+    return changed.with_(payment=_of_total(order.payment, changed.total_minor))
+
+
+def _refund(order: Order, command: Command, at: datetime) -> Order:
+    assert isinstance(command, commands.RefundForm)  # noqa: S101 - narrows the type
+    return cases.settled_by_refund(from_form(order, command, at), command, at)
+
+
+def _retry_refund(order: Order, command: Command, at: datetime) -> Order:
+    assert isinstance(command, commands.RetryRefund)  # noqa: S101 - narrows the type
+    changed = retried(order, command.refund_id)
+    failed = any(each.status is RefundStatus.FAILED for each in changed.refunds)
+    return changed if failed else changed.with_(flags=changed.flags - {Flag.REFUND_FAILED})
+
+
+def _ask(order: Order, command: Command, at: datetime) -> Order:
+    return order.with_(sequence=order.sequence + 1)
+
+
+def _receive_return(order: Order, command: Command, at: datetime) -> Order:
+    received = cases.stepped(order, "receive_return", command, at)
+    if order.status is not Status.UNSHIPPED:
+        return received
+    reason = SystemReason.BUYER_RETURN_UNCONFIRMED.value
+    return cancelled(received, Cancellation(actor=command.actor, reason=reason, at=at, counts_in_rate=False))
 
 
 def _ship(order: Order, command: Command, at: datetime) -> Order:
@@ -144,7 +248,8 @@ def _ship(order: Order, command: Command, at: datetime) -> Order:
 
 def _deliver(order: Order, command: Command, at: datetime) -> Order:
     assert isinstance(command, commands.Deliver)  # noqa: S101 - narrows the type
-    return _delivered(order, at, command.shipment_id)
+    delivered = _delivered(order, at, command.shipment_id)
+    return cases.arrived(delivered, at) if order.cases and delivered.delivered_at is not None else delivered
 
 
 def _delivered(order: Order, at: datetime, shipment_id: str | None = None) -> Order:
@@ -169,6 +274,14 @@ def _flag_oversold(order: Order, command: Command, at: datetime) -> Order:
     return order.with_(flags=order.flags | {Flag.OVERSOLD})
 
 
+def _opened(name: str, order: Order, command: Command, at: datetime) -> Order:
+    return cases.opened(order, name, command, at)
+
+
+def _stepped(name: str, order: Order, command: Command, at: datetime) -> Order:
+    return cases.stepped(order, name, command, at)
+
+
 APPLY: Mapping[str, Change] = {
     "edit": _edit,
     "cancel": _cancel,
@@ -180,14 +293,39 @@ APPLY: Mapping[str, Change] = {
     "extend_edit": _extend_edit,
     "pay_again": _pay_again,
     "flag_oversold": _flag_oversold,
+    "hold_for_review": _hold,
+    "release_review": _release,
+    "refuse_review": _refuse,
+    "cancel_items": _cancel_items,
+    "send_message": with_message,
+    "rate": rated,
+    "refund": _refund,
+    "retry_refund": _retry_refund,
+    "payment_event": _ask,
+    **{name: partial(_opened, name) for name in cases.OPENERS if name != "request_cancellation"},
+    **{name: partial(_stepped, name) for name in cases.STEPS if name != "decline_cancellation"},
+    "receive_return": _receive_return,
 }
 """What each command changes."""
 
 
 def apply_deadline(order: Order, deadline: Deadline) -> Order:
     """Return what the passing of `deadline` changes, dated at the deadline itself and not at the clock that noticed it."""
-    passed = order.with_(passed=order.passed | {deadline.name.value})
+    repeats = deadline.name in (DeadlineName.CASE_DUE, DeadlineName.REFUND_DUE)
+    passed = order if repeats else order.with_(passed=order.passed | {deadline.name.value})
     match deadline.name:
+        case DeadlineName.ANSWER_DUE:
+            return cancelled(passed, _by_marketplace(SystemReason.NO_ANSWER, deadline.at, counts=True))
+        case DeadlineName.STORE_PAYMENT_DUE:
+            return passed.with_(sequence=order.sequence + 1)
+        case DeadlineName.REFUND_DUE:
+            return asked_again(order, deadline.at).with_(sequence=order.sequence + 1)
+        case DeadlineName.CASE_DUE:
+            return cases.due(order, deadline.at)
+        case DeadlineName.SETTLEMENT_ENDED:
+            return passed.with_(settled_minor=in_settlement(order))
+        case DeadlineName.RETENTION_ENDED:
+            return erased(passed, deadline.at)
         case DeadlineName.PROCESSING_WINDOW_CLOSED:
             return cancelled(passed, _by_marketplace(SystemReason.PAYMENT_UNVERIFIED, deadline.at, counts=False))
         case DeadlineName.CONFIRM_WINDOW_CLOSED if order.status is Status.UNSHIPPED:
@@ -207,8 +345,23 @@ def _by_marketplace(reason: SystemReason, at: datetime, *, counts: bool) -> Canc
     return Cancellation(actor=Actor.SYSTEM, reason=reason.value, at=at, counts_in_rate=counts)
 
 
+def expired(order: Order, due_at: datetime) -> Order:
+    """Return the order cancelled because nobody paid its number at a store in time (G7)."""
+    return cancelled(order, _by_marketplace(SystemReason.PAYMENT_EXPIRED, due_at, counts=False))
+
+
+def _awaited(order: Order, outcome: Outcome) -> Order:
+    status = payment_target(order.payment.status, outcome.result)
+    payment = order.payment.model_copy(
+        update={"status": status, "number": outcome.number, "due_at": outcome.due_at, "decline_code": None}
+    )
+    return order.with_(payment=payment)
+
+
 def apply_verdict(order: Order, outcome: Outcome, now: datetime) -> Order:
-    """Return the order with its payment authorised or declined; the first authorisation verifies it (G5)."""
+    """Return the order with its payment authorised, awaited or declined; the first authorisation verifies it (G5)."""
+    if outcome.result is Result.AWAITING:
+        return _awaited(order, outcome)
     held = outcome.result is Result.AUTHORIZED
     payment = order.payment.model_copy(
         update={
@@ -219,7 +372,8 @@ def apply_verdict(order: Order, outcome: Outcome, now: datetime) -> Order:
         }
     )
     flags = order.flags - {Flag.PAYMENT_PROBLEM} if held else order.flags | {Flag.PAYMENT_PROBLEM}
-    verified = order.verified_at or (now if held else None)
+    in_review = order.review is not None and order.review.status is ReviewStatus.HELD
+    verified = order.verified_at or (now if held and not in_review else None)
     return order.with_(payment=payment, flags=flags, verified_at=verified)
 
 

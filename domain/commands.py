@@ -6,46 +6,20 @@ and the fields of its model. Every one is sent as an Update or as a Signal of th
 
 import hashlib
 import json
-from enum import StrEnum
+from collections.abc import Sequence
 from typing import Annotated, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from domain.base import CardToken, Code, Form, Instant, Line60, Line500, Money, Quantity
+from domain.base import CardToken, Code, Form, Instant, Line60, Line120, Line500, Minor, Money, Quantity, Text1000
+from domain.message import Template, Topic
 from domain.order import Actor, Address
 from domain.policy import describe_errors
+from domain.reasons import BuyerReason, ParcelReason, ReturnReason, SellerReason
+from domain.refund import DeductionKind, RefundReason
 
 MAX_COMMAND_BYTES = 65_536
 """Largest command on the wire."""
-
-
-class BuyerReason(StrEnum):
-    """Why a buyer cancels or asks to cancel."""
-
-    CHANGED_MIND = "changed_mind"
-    ORDERED_BY_MISTAKE = "ordered_by_mistake"
-    FOUND_CHEAPER = "found_cheaper"
-    ARRIVES_TOO_LATE = "arrives_too_late"
-    WRONG_ADDRESS = "wrong_address"
-    OTHER = "other"
-
-
-class SellerReason(StrEnum):
-    """Why a seller cancels: the marketplace's own list (C5)."""
-
-    NO_INVENTORY = "no_inventory"
-    BUYER_CANCELLED = "buyer_cancelled"
-    UNDELIVERABLE_ADDRESS = "undeliverable_address"
-    PRICING_ERROR = "pricing_error"
-    CUSTOMER_EXCHANGE = "customer_exchange"
-    GENERAL_ADJUSTMENT = "general_adjustment"
-
-
-class SystemReason(StrEnum):
-    """Why the marketplace cancels by itself (G6, C8)."""
-
-    PAYMENT_UNVERIFIED = "payment_unverified"
-    SHIPMENT_UNCONFIRMED = "shipment_unconfirmed"
 
 
 class Command(Form):
@@ -71,7 +45,32 @@ class ShipLine(Form):
     quantity: Quantity
 
 
-def _each_sku_once(lines: tuple[LineEdit, ...] | tuple[ShipLine, ...]) -> None:
+class RefundLineForm(Form):
+    """What of one item is refunded: `quantity` units at their price, or `amount` of its price (R2).
+
+    Without either it is all that is left of the item. With `with_shipping` the units' share of the shipping fee goes back too.
+    """
+
+    sku: Code
+    quantity: Quantity | None = None
+    amount: Money | None = None
+    with_shipping: bool = False
+
+    @model_validator(mode="after")
+    def _share_of_units(self) -> Self:
+        if self.amount is not None and self.with_shipping:
+            raise ValueError("with_shipping goes with units; give an amount of the shipping fee in `shipping`")
+        return self
+
+
+class DeductionForm(Form):
+    """One explicit deduction from a refund (R4)."""
+
+    kind: DeductionKind
+    amount: Money
+
+
+def _each_sku_once(lines: Sequence[LineEdit | ShipLine | RefundLineForm]) -> None:
     seen: set[str] = set()
     for line in lines:
         if line.sku in seen:
@@ -100,10 +99,19 @@ class Cancel(Command):
 
 
 class RequestCancellation(Command):
-    """The buyer asks officially to cancel after the cancel window (C3); within it the order is cancelled at once (C2)."""
+    """The buyer asks officially to cancel after the cancel window (C3); within it the order is cancelled at once (C2).
+
+    After the shipment it asks for a cancellation of everything shipped, or of the items of `lines` (A1).
+    """
 
     reason: BuyerReason = BuyerReason.OTHER
     note: Line500 | None = None
+    lines: Annotated[tuple[ShipLine, ...], Field(max_length=50)] = ()
+
+    @model_validator(mode="after")
+    def _lines_once(self) -> Self:
+        _each_sku_once(self.lines)
+        return self
 
 
 class AcceptCancellation(Command):
@@ -111,8 +119,9 @@ class AcceptCancellation(Command):
 
 
 class DeclineCancellation(Command):
-    """The seller declines the buyer's request (C4)."""
+    """The seller declines the buyer's request, before shipment (C4) or after it (A1, with the case's id if there are several)."""
 
+    case_id: Code | None = None
     note: Line500 | None = None
 
 
@@ -142,13 +151,146 @@ class ExtendEdit(Command):
 
 
 class PayAgain(Command):
-    """The buyer gives another card after a decline, or where the hold is gone (G3)."""
+    """The buyer gives another card after a decline, or where the hold is gone (G3); `points_minor` changes the points used."""
 
     card: CardToken
+    points_minor: Minor | None = None
 
 
 class FlagOversold(Command):
     """The marketplace tells the order that the seller's stock no longer covers it (P4)."""
+
+
+class HoldForReview(Command):
+    """The marketplace holds the order's details for review (G4)."""
+
+    reason: Line120
+
+
+class ReleaseReview(Command):
+    """The marketplace finds nothing wrong: the hold ends and the order goes on (G4)."""
+
+
+class RefuseReview(Command):
+    """The marketplace refuses the order after its review: it is cancelled (G4)."""
+
+    note: Line500 | None = None
+
+
+class CancelItems(Command):
+    """Some items are cancelled before shipment (C11); `consent` says when and how the buyer agreed, for a seller's command."""
+
+    lines: Annotated[tuple[ShipLine, ...], Field(min_length=1, max_length=50)]
+    reason: SellerReason = SellerReason.NO_INVENTORY
+    consent: Line500 | None = None
+
+    @model_validator(mode="after")
+    def _lines_once(self) -> Self:
+        _each_sku_once(self.lines)
+        return self
+
+
+class SendMessage(Command):
+    """Buyer or seller writes to the other (V6): a text, or the marketplace's ready `template`.
+
+    With `answer_by` silence until then cancels the order (C12).
+    """
+
+    text: Text1000 | None = None
+    template: Template | None = None
+    topic: Topic = Topic.GENERAL
+    answer_by: Instant | None = None
+
+    @model_validator(mode="after")
+    def _one_content(self) -> Self:
+        if (self.text is None) == (self.template is None):
+            raise ValueError("give either text or template")
+        return self
+
+
+class Rate(Command):
+    """The buyer rates the seller, once per order (A8)."""
+
+    stars: Annotated[int, Field(strict=True, ge=1, le=5)]
+    comment: Text1000 | None = None
+
+
+class RefundForm(Command):
+    """Money goes back to the buyer (R1 to R7).
+
+    Without `lines` and `shipping` it is all that is left of the order, or of the items of `case_id`. `shipping` is an amount
+    of the shipping fee, spread over the named items or all. Units refunded as out of stock are no longer shipped (S8).
+    """
+
+    reason: RefundReason
+    lines: Annotated[tuple[RefundLineForm, ...], Field(max_length=50)] = ()
+    shipping: Money | None = None
+    deductions: Annotated[tuple[DeductionForm, ...], Field(max_length=5)] = ()
+    memo: Line500 | None = None
+    case_id: Code | None = None
+
+    @model_validator(mode="after")
+    def _lines_once(self) -> Self:
+        _each_sku_once(self.lines)
+        return self
+
+
+class RetryRefund(Command):
+    """A refund that failed at the provider is asked for once more (R6)."""
+
+    refund_id: Code
+
+
+class PaymentEvent(Command):
+    """The payment provider has hinted that a payment or refund moved; the provider itself is asked for the truth."""
+
+    reference: Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[A-Za-z0-9._/-]+$")]
+    event: Code
+
+
+class _OnItems(Command):
+    """A case on the items named, on everything shipped without `lines`."""
+
+    lines: Annotated[tuple[ShipLine, ...], Field(max_length=50)] = ()
+    note: Line500 | None = None
+
+    @model_validator(mode="after")
+    def _lines_once(self) -> Self:
+        _each_sku_once(self.lines)
+        return self
+
+
+class RequestReturn(_OnItems):
+    """The buyer wants to send items back (A3)."""
+
+    reason: ReturnReason = ReturnReason.NO_LONGER_WANTED
+
+
+class ReportNotReceived(_OnItems):
+    """The buyer reports that a parcel has not arrived (A6)."""
+
+
+class ReturnToSender(_OnItems):
+    """A parcel came back to the seller: undeliverable, refused or wrongly addressed (A4)."""
+
+    reason: ParcelReason
+
+
+class RecallParcel(_OnItems):
+    """The carrier is asked to bring a parcel back (A5)."""
+
+
+class OnCase(Command):
+    """A step of one case; `case_id` may be left out where only one case fits."""
+
+    case_id: Code | None = None
+    note: Line500 | None = None
+
+
+class AskToWait(OnCase):
+    """The seller asks the buyer to wait for the parcel until a date (A6)."""
+
+    until: Instant
 
 
 COMMANDS: dict[str, type[Command]] = {
@@ -162,6 +304,31 @@ COMMANDS: dict[str, type[Command]] = {
     "extend_edit": ExtendEdit,
     "pay_again": PayAgain,
     "flag_oversold": FlagOversold,
+    "hold_for_review": HoldForReview,
+    "release_review": ReleaseReview,
+    "refuse_review": RefuseReview,
+    "cancel_items": CancelItems,
+    "send_message": SendMessage,
+    "rate": Rate,
+    "refund": RefundForm,
+    "retry_refund": RetryRefund,
+    "payment_event": PaymentEvent,
+    "open_cancellation": OnCase,
+    "approve_cancellation": OnCase,
+    "deny_cancellation": OnCase,
+    "request_return": RequestReturn,
+    "authorize_return": OnCase,
+    "decline_return": OnCase,
+    "receive_return": OnCase,
+    "return_to_sender": ReturnToSender,
+    "recall_parcel": RecallParcel,
+    "receive_parcel": OnCase,
+    "report_not_received": ReportNotReceived,
+    "send_trace": OnCase,
+    "ask_to_wait": AskToWait,
+    "open_claim": OnCase,
+    "grant_claim": OnCase,
+    "deny_claim": OnCase,
 }
 """Every command by its name on the wire."""
 
@@ -183,5 +350,8 @@ def parse_command(name: str, payload: object) -> Command:
 
 def digest(name: str, command: Command) -> str:
     """Return the SHA-256 of a command's content without its id and time stamp, by which a repeated id is compared."""
-    content = command.model_dump_json(exclude={"id", "requested_at"})
+    # Fields that a command has not always had count only where they are given, so that an id is known for what it was.
+    new = {"lines", "case_id", "points_minor"} if name in ("request_cancellation", "decline_cancellation", "pay_again") else {}
+    unset = {field for field in new if getattr(command, field, None) in (None, ())}
+    content = command.model_dump_json(exclude={"id", "requested_at", *unset})
     return hashlib.sha256(f"{name}\n{content}".encode()).hexdigest()

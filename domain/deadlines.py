@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from domain.order import Order, Status
+from domain.order import Order, PaymentStatus, Status
 
 
 class DeadlineName(StrEnum):
@@ -20,6 +20,12 @@ class DeadlineName(StrEnum):
     CONFIRM_WINDOW_CLOSED = "confirm_window_closed"
     DELIVERY_ASSUMED = "delivery_assumed"
     RETURN_WINDOW_CLOSED = "return_window_closed"
+    STORE_PAYMENT_DUE = "store_payment_due"
+    ANSWER_DUE = "answer_due"
+    SETTLEMENT_ENDED = "settlement_ended"
+    CASE_DUE = "case_due"
+    REFUND_DUE = "refund_due"
+    RETENTION_ENDED = "retention_ended"
 
 
 SUMMARIES = {
@@ -30,6 +36,12 @@ SUMMARIES = {
     DeadlineName.CONFIRM_WINDOW_CLOSED: "confirm window closes: cancel if unconfirmed",
     DeadlineName.DELIVERY_ASSUMED: "longest delivery time ends: count as delivered",
     DeadlineName.RETURN_WINDOW_CLOSED: "return window closes: complete the order",
+    DeadlineName.STORE_PAYMENT_DUE: "convenience-store payment falls due: ask, cancel if unpaid",
+    DeadlineName.ANSWER_DUE: "the buyer's answer falls due: cancel if silent",
+    DeadlineName.SETTLEMENT_ENDED: "settlement period ends: the charge becomes available",
+    DeadlineName.CASE_DUE: "a return, recall or wait ends",
+    DeadlineName.REFUND_DUE: "a refund should have arrived: ask the provider",
+    DeadlineName.RETENTION_ENDED: "retention period ends: erase personal data",
 }
 """How each timer is named in the Temporal UI."""
 
@@ -39,6 +51,8 @@ MOVES_THE_ORDER = frozenset(
         DeadlineName.CONFIRM_WINDOW_CLOSED,
         DeadlineName.DELIVERY_ASSUMED,
         DeadlineName.RETURN_WINDOW_CLOSED,
+        DeadlineName.STORE_PAYMENT_DUE,
+        DeadlineName.ANSWER_DUE,
     }
 )
 """Deadlines at which the marketplace changes the state of the order by itself."""
@@ -66,16 +80,36 @@ def deadlines(order: Order) -> tuple[Deadline, ...]:
         found.append(Deadline(DeadlineName.CANCEL_WINDOW_CLOSED, order.cancel_until))
     if status is Status.PENDING:
         found.append(Deadline(DeadlineName.PROCESSING_WINDOW_CLOSED, order.placed_at + policy.processing_window))
+        if order.payment.status is PaymentStatus.AWAITING and order.payment.due_at is not None:
+            found.append(Deadline(DeadlineName.STORE_PAYMENT_DUE, order.payment.due_at))
+    if status is Status.UNSHIPPED and order.answer_by is not None:
+        found.append(Deadline(DeadlineName.ANSWER_DUE, order.answer_by))
     if status in (Status.UNSHIPPED, Status.PARTIALLY_SHIPPED):
         found.append(Deadline(DeadlineName.SHIP_DATE_PASSED, order.ship_by))
         found.append(Deadline(DeadlineName.CONFIRM_WINDOW_CLOSED, order.confirm_by))
     if status is Status.SHIPPED:
         last = max(shipment.confirmed_at for shipment in order.shipments)
         found.append(Deadline(DeadlineName.DELIVERY_ASSUMED, last + policy.delivery_window))
-    if status is Status.DELIVERED and order.delivered_at is not None:
+    if status is Status.DELIVERED and order.delivered_at is not None and not order.anything_open:
         found.append(Deadline(DeadlineName.RETURN_WINDOW_CLOSED, order.delivered_at + policy.return_window))
+    found += _of_money_and_cases(order)
     # The stable sort keeps the order of the list above for deadlines that fall on one instant.
     return tuple(sorted((each for each in found if each.name not in order.passed), key=lambda each: each.at))
+
+
+def _of_money_and_cases(order: Order) -> list[Deadline]:
+    """Return the deadlines that stand beside the order's own: cases, refunds, settlement, retention."""
+    policy, charged_at = order.policy, order.payment.captured_at
+    due = sorted(each.due_at for each in order.cases if each.due_at is not None)
+    found = [Deadline(DeadlineName.CASE_DUE, at) for at in due[:1]]
+    asks = sorted(part.ask_at for each in order.refunds for part in each.parts if part.ask_at is not None)
+    found += [Deadline(DeadlineName.REFUND_DUE, at) for at in asks[:1]]
+    if charged_at is not None and policy.settlement_window is not None and order.settled_minor is None:
+        found.append(Deadline(DeadlineName.SETTLEMENT_ENDED, charged_at + policy.settlement_window))
+    kept = policy.retention_window
+    if order.closed_at is not None and kept is not None and order.erased_at is None and not order.anything_open:
+        found.append(Deadline(DeadlineName.RETENTION_ENDED, order.closed_at + kept))
+    return found
 
 
 def next_deadline(order: Order) -> Deadline | None:

@@ -4,18 +4,22 @@
 the outcome of an effect; the answer is the order as it then is with the effects to perform, or a refusal.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
-from domain.changes import APPLY, apply_deadline, apply_verdict, outcome_detail
-from domain.commands import Command, parse_command
-from domain.deadlines import Deadline, deadlines
-from domain.effects import Authorize, Effect, Notice, NoticeKind, Outcome, Result, Void
+from domain.case import CaseKind
+from domain.changes import APPLY, apply_deadline, apply_verdict, expired, outcome_detail
+from domain.commands import Command, PaymentEvent, parse_command
+from domain.deadlines import Deadline, DeadlineName, deadlines
+from domain.effects import Ask, Authorize, Effect, Notice, NoticeKind, Outcome, Result, Void
 from domain.guards import BEFORE_WINDOW, CHECKS, first_refusal, holds, no_row_refusal, window_refusal
 from domain.lifecycle import Do, Mail, Row, rows_for
 from domain.order import Actor, Flag, InProgress, Order, PaymentStatus, RequestStatus
 from domain.payment import charge_failed, needed, renewed, replaced_hold
-from domain.placement import first_authorization
+from domain.placement import authorization, first_authorization
+from domain.refund import PaymentMethod, RefundPart, RefundStatus
+from domain.refund_payments import moved, part_of, pay_effect, pay_effects
 from domain.refusals import Refusal, RefusalCode, refuse
 from domain.views import view
 
@@ -88,7 +92,9 @@ def _on_command(before: Order, order: Order, event: CommandEvent, at: datetime, 
         return Refused(refusal, order)
     if (effect := needed(order, command, now)) is not None:
         return _await(order, event, at, effect)
-    return _land(before, APPLY[name](order, command, at), row, now)
+    changed = APPLY[name](order, command, at)
+    asks = _ask_effects(changed, [command.reference], now) if isinstance(command, PaymentEvent) else ()
+    return _land(before, changed, row, now, asks=asks)
 
 
 def _await(order: Order, event: CommandEvent, at: datetime, effect: Effect) -> Accepted:
@@ -106,28 +112,54 @@ def _await(order: Order, event: CommandEvent, at: datetime, effect: Effect) -> A
     return Accepted(later, awaited=effect, detail="waiting for a partner")
 
 
-def _land(before: Order, changed: Order, row: Row, now: datetime, detail: str = "") -> Accepted:
+def _ask_effects(order: Order, references: Iterable[str], now: datetime) -> tuple[Ask, ...]:
+    """Return a question to the provider for each reference; the order's sequence tells repeated questions apart."""
+    return tuple(
+        Ask(
+            reference=reference,
+            order_number=order.number,
+            at=now,
+            refund=part_of(order, reference) is not None,
+            round=order.sequence,
+        )
+        for reference in references
+    )
+
+
+def _land(
+    before: Order, changed: Order, row: Row, now: datetime, detail: str = "", asks: tuple[Ask, ...] = ()
+) -> Accepted:
     """Finish a transition: state, version, effects and mails of the row."""
     after = changed.with_(status=row.target, version=changed.version + 1, in_progress=None)
-    effects: list[Effect] = []
+    effects: list[Effect] = [*asks]
     if Do.VOID in row.effects:
         effects += void_effects(before, after, now)
     if Do.AUTHORIZE in row.effects and after.payment.status is PaymentStatus.AUTHORIZING:
         effects += _authorize_again(before, after, now)
+    if Do.REFUND in row.effects:
+        effects += pay_effects(before, after, now)
     mails = [each for each in row.effects if isinstance(each, Mail) and _mail_due(each, before, after)]
-    return Accepted(after, tuple(effects), notices(after, mails), publish=bool(row.effects), detail=detail)
+    # A mere question to the provider changes nothing that the store would have to know.
+    publish = any(each is not Do.ASK for each in row.effects)
+    return Accepted(after, tuple(effects), notices(after, mails, before), publish=publish, detail=detail)
 
 
 def void_effects(before: Order, after: Order, now: datetime) -> tuple[Void, ...]:
     """Return the voids of the references that `after` wants voided and `before` did not."""
     fresh = [reference for reference in after.voids if reference not in before.voids]
-    return tuple(Void(reference=reference, order_number=after.number, at=now) for reference in fresh)
+    return tuple(void_effect(after, reference, now) for reference in fresh)
+
+
+def void_effect(order: Order, reference: str, now: datetime, round_number: int = 1) -> Void:
+    """Return the void of one reference, and of the points that may be held besides it."""
+    points = order.payment.wallet is not None
+    return Void(reference=reference, order_number=order.number, at=now, round=round_number, with_points=points)
 
 
 def _authorize_again(before: Order, after: Order, now: datetime) -> tuple[Authorize, ...]:
     if after.payment.reference == before.payment.reference:
         return ()
-    effect = authorize_effect(after, now)
+    effect = authorization(after, after.payment.reference, after.payment.amount_minor, now)
     if before.payment.status is PaymentStatus.AUTHORIZING:
         # The first authorisation is given up and with it, perhaps, the reservation that it was to make.
         first = first_authorization(after, view(after, now))
@@ -135,39 +167,60 @@ def _authorize_again(before: Order, after: Order, now: datetime) -> tuple[Author
     return (effect,)
 
 
-def authorize_effect(order: Order, now: datetime) -> Authorize:
-    """Return the authorisation of the order's present payment."""
-    return Authorize(
-        reference=order.payment.reference,
-        order_number=order.number,
-        amount_minor=order.payment.amount_minor,
-        currency=order.currency,
-        card=order.payment.card,
-        at=now,
-    )
-
-
 def _mail_due(mail: Mail, before: Order, after: Order) -> bool:
     if mail.kind is NoticeKind.SOLD_SHIP_NOW:
         return after.policy.seller.notify_sold
     if mail.kind is NoticeKind.REQUEST_DECLINED:
         return before.request is not None and before.request.status is RequestStatus.OPEN
+    if mail.kind is NoticeKind.CASE_CHANGED:
+        # A parcel that came back is told of by its refund, where there is one.
+        changed = [each.kind for each in after.cases if each not in before.cases]
+        return len(after.refunds) == len(before.refunds) or CaseKind.PARCEL not in changed
     return True
 
 
-def notices(order: Order, mails: list[Mail]) -> tuple[Notice, ...]:
+def notices(order: Order, mails: list[Mail], before: Order | None = None) -> tuple[Notice, ...]:
     """Return the notices of `mails`, keyed by the order's version, so that each is sent once."""
+    base = f"{order.number}/{order.version}"
     return tuple(
-        Notice(key=f"{order.number}/{order.version}/{mail.kind}/{mail.to}", kind=mail.kind, recipient=mail.to)
+        Notice(
+            key=f"{base}/{mail.kind}/{mail.to}" + (f"/{subject}" if subject else ""),
+            kind=mail.kind,
+            recipient=mail.to,
+            subject_id=subject,
+        )
         for mail in mails
+        for subject in _subjects(mail.kind, before or order, order)
     )
+
+
+def _subjects(kind: NoticeKind, before: Order, after: Order) -> list[str | None]:
+    """Return which messages, refunds or cases a notice is about: those that the decision changed; None for the order."""
+    if kind is NoticeKind.MESSAGE:
+        return [each.message_id for each in after.messages if each not in before.messages]
+    if kind in (NoticeKind.REFUND_REQUESTED, NoticeKind.REFUND_PAID, NoticeKind.REFUND_FAILED):
+        return [each.refund_id for each in after.refunds if each not in before.refunds]
+    if kind in (NoticeKind.CASE_OPENED, NoticeKind.CASE_CHANGED):
+        return [each.case_id for each in after.cases if each not in before.cases]
+    return [None]
 
 
 def _on_deadline(order: Order, deadline: Deadline, now: datetime) -> Decision:
     rows = rows_for(order.status, deadline.name, Actor.SYSTEM)
     if not rows or now < deadline.at or deadline not in deadlines(order):
         return Accepted(order)
-    return _land(order, apply_deadline(order, deadline), rows[0], now)
+    changed = apply_deadline(order, deadline)
+    return _land(order, changed, rows[0], now, asks=_ask_effects(changed, _asked_at(order, deadline), now))
+
+
+def _asked_at(order: Order, deadline: Deadline) -> list[str]:
+    """Return the references for which the provider is asked when `deadline` passes."""
+    if deadline.name is DeadlineName.STORE_PAYMENT_DUE:
+        return [order.payment.reference]
+    if deadline.name is DeadlineName.REFUND_DUE:
+        parts = (part for refund in order.refunds for part in refund.parts)
+        return [part.reference for part in parts if part.ask_at is not None and part.ask_at <= deadline.at]
+    return []
 
 
 def _on_outcome(order: Order, outcome: Outcome, now: datetime) -> Decision:
@@ -178,22 +231,62 @@ def _on_outcome(order: Order, outcome: Outcome, now: datetime) -> Decision:
         return _on_void(order, outcome, now)
     if outcome.result is Result.PUBLISHED:
         return Accepted(order.with_(recorded_entries=max(order.recorded_entries, outcome.entries)))
-    current = outcome.reference == order.payment.reference and order.payment.status is PaymentStatus.AUTHORIZING
-    if not current:
+    if (part := part_of(order, outcome.reference)) is not None:
+        return _on_refund(order, part, outcome, now)
+    undecided = order.payment.status in (PaymentStatus.AUTHORIZING, PaymentStatus.AWAITING)
+    if outcome.reference != order.payment.reference or not undecided:
         return _on_stale(order, outcome, now)
     if outcome.result in (Result.OUT_OF_STOCK, Result.NUMBER_TAKEN):
         return _on_rejected(order, outcome)
+    if order.payment.status is PaymentStatus.AWAITING:
+        return _on_store_payment(order, outcome, now)
     rows = rows_for(order.status, outcome.result, Actor.SYSTEM)
-    if not rows:
+    row = next((row for row in rows if holds(row.when, order, None, now)), None)
+    if row is None:
         return _on_stale(order, outcome, now)
-    return _land(order, apply_verdict(order, outcome, now), rows[0], now, outcome_detail(outcome))
+    late = outcome.result is Result.LAPSED
+    changed = expired(order, now) if late else apply_verdict(order, outcome, now)
+    return _land(order, changed, row, now, outcome_detail(outcome))
+
+
+def _on_store_payment(order: Order, outcome: Outcome, now: datetime) -> Decision:
+    """Take in what the provider says of a payment number: paid, still awaited, or too late (G7)."""
+    due_at = order.payment.due_at
+    unpaid = outcome.result in (Result.AWAITING, Result.LAPSED, Result.VOIDED, Result.DECLINED)
+    if outcome.result is Result.AUTHORIZED:
+        changed, result = apply_verdict(order, outcome, now), Result.AUTHORIZED
+    elif unpaid and due_at is not None and due_at <= now:
+        changed, result = expired(order, due_at), Result.LAPSED
+    else:
+        return Accepted(order, detail=f"{outcome.reference} is not paid yet")
+    rows = rows_for(order.status, result, Actor.SYSTEM)
+    row = next(row for row in rows if holds(row.when, order, None, now))
+    return _land(order, changed, row, now, outcome_detail(outcome))
+
+
+def _on_refund(order: Order, part: RefundPart, outcome: Outcome, now: datetime) -> Accepted:
+    """Take in what the provider says of a refund; one that it does not know is asked for again, under the same key (R6)."""
+    if outcome.result is Result.UNANSWERED:
+        again = (pay_effect(order, part, now),) if part.status is RefundStatus.REQUESTED else ()
+        return Accepted(order, again, detail=f"{part.reference} is not known to the provider")
+    if outcome.result not in (Result.REFUND_PENDING, Result.REFUND_PAID, Result.REFUND_FAILED):
+        return Accepted(order)
+    after = moved(order, outcome, now)
+    if after is order:
+        return Accepted(order)
+    after = after.with_(version=order.version + 1)
+    refund_id = next(each.refund_id for each in after.refunds if part.reference in {p.reference for p in each.parts})
+    was, now_is = (next(e.status for e in each.refunds if e.refund_id == refund_id) for each in (order, after))
+    kinds = {RefundStatus.PAID: NoticeKind.REFUND_PAID, RefundStatus.FAILED: NoticeKind.REFUND_FAILED}
+    mails = [Mail(kinds[now_is], Actor.BUYER)] if now_is is not was and now_is in kinds else []
+    return Accepted(after, (), notices(after, mails, order), publish=True, detail=outcome_detail(outcome))
 
 
 def _on_void(order: Order, outcome: Outcome, now: datetime) -> Accepted:
     if outcome.reference not in order.voids:
         return Accepted(order)
     if outcome.result is Result.VOID_FAILED:
-        again = Void(reference=outcome.reference, order_number=order.number, at=now, round=outcome.round + 1)
+        again = void_effect(order, outcome.reference, now, outcome.round + 1)
         flagged = order.with_(flags=order.flags | {Flag.VOID_FAILING}, version=order.version + 1)
         return Accepted(flagged, (again,), publish=True, detail=f"{outcome.reference} not voided yet; trying on")
     left = tuple(reference for reference in order.voids if reference != outcome.reference)
@@ -205,7 +298,10 @@ def _on_void(order: Order, outcome: Outcome, now: datetime) -> Accepted:
 
 def _on_stale(order: Order, outcome: Outcome, now: datetime) -> Accepted:
     """Void an authorisation that came too late to be wanted; anything else that is late changes nothing."""
-    unwanted = outcome.result is Result.AUTHORIZED and outcome.reference != order.payment.reference
+    payment = order.payment
+    # Cash is taken at a store whatever became of the order meanwhile: what comes in late goes back.
+    late_cash = payment.method is PaymentMethod.KONBINI and payment.status is PaymentStatus.VOIDED
+    unwanted = outcome.result is Result.AUTHORIZED and (outcome.reference != payment.reference or late_cash)
     if not unwanted or outcome.reference in order.voids:
         return Accepted(order)
     after = order.with_(voids=(*order.voids, outcome.reference), version=order.version + 1)

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from domain.base import Instant, Value
 from domain.order import Actor, HistoryEntry
+from domain.refund import PaymentMethod
 from domain.views import OrderView
 
 
@@ -26,6 +27,14 @@ class NoticeKind(StrEnum):
     SHIPPED = "shipped"
     PAYMENT_PROBLEM = "payment_problem"
     OVERSOLD = "oversold"
+    PAY_AT_STORE = "pay_at_store"
+    MESSAGE = "message"
+    ITEMS_CANCELLED = "items_cancelled"
+    REFUND_REQUESTED = "refund_requested"
+    REFUND_PAID = "refund_paid"
+    REFUND_FAILED = "refund_failed"
+    CASE_OPENED = "case_opened"
+    CASE_CHANGED = "case_changed"
 
 
 class Notice(Value):
@@ -34,6 +43,8 @@ class Notice(Value):
     key: str
     kind: NoticeKind
     recipient: Actor
+    subject_id: str | None = None
+    """The message, refund or case that the notice is about."""
 
 
 class Reservation(Value):
@@ -46,8 +57,10 @@ class Reservation(Value):
 
 
 class Authorize(Value):
-    """Reserve stock where `reservation` says so, then hold `amount_minor` on the card under `reference`.
+    """Reserve stock where `reservation` says so, then hold `amount_minor` under `reference`.
 
+    With `method` konbini a payment number is issued instead, to be paid until `due_at`; with points, `card` is the
+    buyer's wallet. `points_minor` are held besides, on `wallet`, under `<reference>/points`.
     `record` is the order as it is to be written together with the reservation at placement.
     """
 
@@ -57,6 +70,10 @@ class Authorize(Value):
     currency: str
     card: str
     at: Instant
+    method: PaymentMethod = PaymentMethod.CARD
+    due_at: Instant | None = None
+    points_minor: int = 0
+    wallet: str | None = None
     reservation: Reservation | None = None
     record: OrderView | None = None
 
@@ -67,13 +84,14 @@ class Authorize(Value):
 
 
 class Capture(Value):
-    """Charge `amount_minor` of the hold `reference`."""
+    """Charge `amount_minor` of the hold `reference`, and `points_minor` of the points held besides."""
 
     reference: str
     order_number: str
     amount_minor: int
     currency: str
     at: Instant
+    points_minor: int = 0
 
     @property
     def key(self) -> str:
@@ -88,11 +106,43 @@ class Void(Value):
     order_number: str
     at: Instant
     round: int = 1
+    with_points: bool = False
 
     @property
     def key(self) -> str:
         """The key of this effect."""
         return f"{self.reference}/void/{self.round}"
+
+
+class PayRefund(Value):
+    """Pay `amount_minor` of the charge `payment_reference` back, once, under `reference` (R6)."""
+
+    reference: str
+    payment_reference: str
+    order_number: str
+    amount_minor: int
+    currency: str
+    at: Instant
+
+    @property
+    def key(self) -> str:
+        """The key of this effect."""
+        return self.reference
+
+
+class Ask(Value):
+    """Ask the provider how a payment or a refund (`refund`) stands; nothing is moved. `round` tells repeated questions apart."""
+
+    reference: str
+    order_number: str
+    at: Instant
+    refund: bool = False
+    round: int = 1
+
+    @property
+    def key(self) -> str:
+        """The key of this effect."""
+        return f"{self.reference}/ask/{self.round}"
 
 
 class Reserve(Value):
@@ -116,7 +166,7 @@ class Publish(Value):
     notices: tuple[Notice, ...] = ()
 
 
-Effect = Authorize | Capture | Void | Reserve | Publish
+Effect = Authorize | Capture | Void | Reserve | PayRefund | Ask | Publish
 
 
 class Result(StrEnum):
@@ -133,11 +183,16 @@ class Result(StrEnum):
     VOID_FAILED = "void_failed"
     PUBLISHED = "published"
     UNANSWERED = "unanswered"
+    AWAITING = "awaiting"
+    REFUND_PENDING = "refund_pending"
+    REFUND_PAID = "refund_paid"
+    REFUND_FAILED = "refund_failed"
 
 
 class Outcome(Value):
     """How one effect ended: `short` gives the units available of each sku that is short, `expires_at` when the hold lapses,
-    `entries` up to which history entry was recorded, `round` which round of a void it was."""
+    `entries` up to which history entry was recorded, `round` which round of a void it was, `number` and `due_at` where and
+    until when a convenience-store payment is paid, `expected_at` when a refund should have arrived."""
 
     result: Result
     reference: str = ""
@@ -146,3 +201,6 @@ class Outcome(Value):
     short: Mapping[str, int] = {}
     entries: int = 0
     round: int = 1
+    number: str | None = None
+    due_at: Instant | None = None
+    expected_at: Instant | None = None

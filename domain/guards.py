@@ -1,14 +1,24 @@
 """The named conditions and checks of the lifecycle: what cannot be a column of the table."""
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 
 from domain import commands
 from domain.base import format_duration, format_instant
-from domain.commands import Command, SellerReason
+from domain.cases import OPENERS, STEPS, opening_refusal, refund_case_refusal, step_refusal
+from domain.commands import Command
+from domain.correspondence import message_refusal, rating_refusal
+from domain.deadlines import OPEN
 from domain.lifecycle import When, actors_for
-from domain.order import Actor, Fulfilment, Line, Order, PaymentStatus, RequestStatus, Status
+from domain.money import format_money
+from domain.order import Actor, Fulfilment, Line, Order, PaymentStatus, RequestStatus, ReviewStatus, Status
 from domain.placement import cart_errors
+from domain.reasons import BuyerReason, SellerReason
+from domain.refund import PaymentMethod, RefundStatus
+from domain.refund_payments import part_of
+from domain.refunding import planned, refund_refusal
 from domain.refusals import Refusal, RefusalCode, refuse
 
 Check = Callable[[Order, Command, datetime], Refusal | None]
@@ -43,14 +53,44 @@ def holds(when: When, order: Order, command: Command | None, at: datetime) -> bo
             return at >= order.cancel_until
         case When.ALL_CONFIRMED:
             return _all_confirmed(order, command)
+        case When.SOME_LEFT if isinstance(command, commands.RefundForm):
+            return _left_after_refund(order, command)
         case When.SOME_LEFT:
             return not _all_confirmed(order, command)
         case When.ALL_DELIVERED:
             return _all_delivered(order, command)
         case When.PARCELS_UNDERWAY:
             return not _all_delivered(order, command)
+        case When.IN_REVIEW:
+            return _in_review(order)
+        case When.NOT_IN_REVIEW:
+            return not _in_review(order)
+        case When.PAYMENT_HELD:
+            return order.payment.status is PaymentStatus.AUTHORIZED
+        case When.PAYMENT_NOT_HELD:
+            return order.payment.status is not PaymentStatus.AUTHORIZED
+        case When.REST_UNDERWAY:
+            return not _left_after_refund(order, command) and not _everything_arrived(order)
+        case When.REST_DELIVERED:
+            return not _left_after_refund(order, command) and _everything_arrived(order)
         case When.ALWAYS:
             return True
+
+
+def _in_review(order: Order) -> bool:
+    return order.review is not None and order.review.status is ReviewStatus.HELD
+
+
+def _everything_arrived(order: Order) -> bool:
+    return all(each.delivered_at is not None for each in order.shipments)
+
+
+def _left_after_refund(order: Order, command: Command | None) -> bool:
+    lines = planned(order, command) if isinstance(command, commands.RefundForm) else ()
+    if isinstance(lines, Refusal):
+        return True
+    gone = {line.sku: line.not_shipped for line in lines}
+    return any(line.unshipped > gone.get(line.sku, 0) for line in order.lines)
 
 
 def _edit_fulfilment(order: Order, command: Command, at: datetime) -> Refusal | None:
@@ -87,6 +127,10 @@ def _edit_contents(order: Order, command: Command, at: datetime) -> Refusal | No
     address = command.shipping_address or order.address
     if (lines, option, address) == (order.lines, order.shipping_option, order.address):
         return refuse(RefusalCode.NOTHING_CHANGED, number=order.number)
+    total = options[option] + sum(line.quantity * line.unit_price_minor for line in lines)
+    in_cash = order.payment.method is PaymentMethod.KONBINI and order.payment.status is PaymentStatus.AUTHORIZED
+    if in_cash and total != order.total_minor:
+        return refuse(RefusalCode.PAID_IN_CASH, number=order.number)
     return None
 
 
@@ -102,17 +146,91 @@ def _payment_needed(order: Order, command: Command, at: datetime) -> Refusal | N
     return None
 
 
+def _points_fit(order: Order, command: Command, at: datetime) -> Refusal | None:
+    assert isinstance(command, commands.PayAgain)  # noqa: S101 - narrows the type
+    points, total = command.points_minor or 0, order.total_minor
+    if points >= total:
+        return refuse(
+            RefusalCode.POINTS_EXCEED, number=order.number, points=points, total=format_money(total, order.currency)
+        )
+    return None
+
+
+def _review_open(order: Order, command: Command, at: datetime) -> Refusal | None:
+    return None if _in_review(order) else refuse(RefusalCode.NOT_IN_REVIEW, number=order.number)
+
+
+def _review_free(order: Order, command: Command, at: datetime) -> Refusal | None:
+    if _in_review(order) and order.review is not None:
+        return refuse(RefusalCode.ALREADY_IN_REVIEW, number=order.number, since=format_instant(order.review.since))
+    return None
+
+
+def reduced_lines(order: Order, command: Command) -> tuple[Line, ...]:
+    """Return the order's lines less the units that the command cancels, emptied ones left out (C11)."""
+    assert isinstance(command, commands.CancelItems)  # noqa: S101 - narrows the type
+    gone = {line.sku: line.quantity for line in command.lines}
+    lines = (line.model_copy(update={"quantity": line.quantity - gone.get(line.sku, 0)}) for line in order.lines)
+    return tuple(line for line in lines if line.quantity > 0)
+
+
+def _reduction(order: Order, command: Command, at: datetime) -> Refusal | None:
+    assert isinstance(command, commands.CancelItems)  # noqa: S101 - narrows the type
+    if command.actor is Actor.SELLER and command.consent is None:
+        return refuse(RefusalCode.CONSENT_REQUIRED, number=order.number, actor=command.actor.value)
+    for each in command.lines:
+        line = order.line(each.sku)
+        left = line.quantity if line else 0
+        if each.quantity > left:
+            more = {"sku": each.sku, "left": left, "asked": each.quantity}
+            return refuse(RefusalCode.QUANTITY_EXCEEDED, "C11", number=order.number, **more)
+    if not reduced_lines(order, command):
+        return refuse(RefusalCode.NOTHING_LEFT, "C11", number=order.number)
+    return None
+
+
+def _refund(order: Order, command: Command, at: datetime) -> Refusal | None:
+    assert isinstance(command, commands.RefundForm)  # noqa: S101 - narrows the type
+    return refund_refusal(order, command) or refund_case_refusal(order, command, at)
+
+
+def _refund_failed(order: Order, command: Command, at: datetime) -> Refusal | None:
+    assert isinstance(command, commands.RetryRefund)  # noqa: S101 - narrows the type
+    known = {each.refund_id: each for each in order.refunds}
+    if command.refund_id not in known:
+        refunds = ", ".join(known) or "none"
+        return refuse(
+            RefusalCode.UNKNOWN_REFUND, number=order.number, refund_id=command.refund_id, refunds=refunds
+        )
+    status = known[command.refund_id].status
+    if status is not RefundStatus.FAILED:
+        return refuse(
+            RefusalCode.REFUND_NOT_FAILED, number=order.number, refund_id=command.refund_id, status=status.value
+        )
+    return None
+
+
+def _known_payment(order: Order, command: Command, at: datetime) -> Refusal | None:
+    assert isinstance(command, commands.PaymentEvent)  # noqa: S101 - narrows the type
+    own = re.fullmatch(rf"{re.escape(order.number)}/[0-9]+/authorize(/points)?", command.reference)
+    if own is None and part_of(order, command.reference) is None:
+        return refuse(RefusalCode.UNKNOWN_PAYMENT, number=order.number, reference=command.reference)
+    return None
+
+
 def _cancel_reason(order: Order, command: Command, at: datetime) -> Refusal | None:
     assert isinstance(command, commands.Cancel)  # noqa: S101 - narrows the type
     if command.actor is Actor.SELLER and command.reason not in tuple(SellerReason):
         return refuse(RefusalCode.REASON_REQUIRED, reasons=", ".join(SellerReason))
-    if command.actor is Actor.BUYER and command.reason not in (None, *commands.BuyerReason):
-        errors = f"reason: {command.reason!r} is unknown; use one of: {', '.join(commands.BuyerReason)}"
+    if command.actor is Actor.BUYER and command.reason not in (None, *BuyerReason):
+        errors = f"reason: {command.reason!r} is unknown; use one of: {', '.join(BuyerReason)}"
         return refuse(RefusalCode.INVALID_COMMAND, "C1", errors=errors)
     return None
 
 
 def _request_free(order: Order, command: Command, at: datetime) -> Refusal | None:
+    if order.status not in OPEN:
+        return opening_refusal(order, command, at)
     late = at >= order.cancel_until
     if late and order.request is not None and order.request.status is RequestStatus.OPEN:
         opened = format_instant(order.request.requested_at)
@@ -174,6 +292,17 @@ def extended_edit_until(order: Order, command: Command, at: datetime) -> datetim
     return max(order.edit_until, at) + timedelta(minutes=command.minutes)
 
 
+def _step(name: str, order: Order, command: Command, at: datetime) -> Refusal | None:
+    return step_refusal(order, name, command, at)
+
+
+def _decline(order: Order, command: Command, at: datetime) -> Refusal | None:
+    """Check the answer to a request: before shipment the order's own, after it a case's (C4, A1)."""
+    if order.status in OPEN:
+        return _request_open(order, command, at)
+    return step_refusal(order, "decline_cancellation", command, at)
+
+
 BEFORE_WINDOW: Mapping[str, tuple[Check, ...]] = {
     "edit": (_edit_fulfilment,),
     "extend_edit": (_edit_fulfilment,),
@@ -190,7 +319,20 @@ CHECKS: Mapping[str, tuple[Check, ...]] = {
     "ship": (_payment_settled, _ship_quantities),
     "deliver": (_known_shipment,),
     "extend_edit": (_extension,),
-    "pay_again": (_payment_settled, _payment_needed),
+    "pay_again": (_payment_settled, _payment_needed, _points_fit),
+    "hold_for_review": (_review_free,),
+    "release_review": (_review_open,),
+    "refuse_review": (_review_open,),
+    "cancel_items": (_reduction,),
+    "send_message": (message_refusal,),
+    "rate": (rating_refusal,),
+    "refund": (_refund,),
+    "retry_refund": (_refund_failed,),
+    "payment_event": (_known_payment,),
+    **dict.fromkeys(OPENERS, (opening_refusal,)),
+    "request_cancellation": (_request_free,),
+    **{name: (partial(_step, name),) for name in STEPS},
+    "decline_cancellation": (_decline,),
 }
 """What a command must satisfy besides its row."""
 

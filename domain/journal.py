@@ -25,6 +25,16 @@ from domain.refusals import Refusal, RefusalCode, refuse
 MAX_COMMANDS = 200
 """Commands of one actor that one order takes; each actor has its own count, so that no flood locks another out."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9_ .-]")
+_FAILURES = frozenset(
+    {
+        Result.DECLINED,
+        Result.OUT_OF_STOCK,
+        Result.UNANSWERED,
+        Result.VOID_FAILED,
+        Result.LAPSED,
+        Result.REFUND_FAILED,
+    }
+)
 KEPT_ENTRIES = 200
 """History entries that an order keeps at hand once they are in the store."""
 
@@ -190,7 +200,7 @@ def _write(order: Order, event: CommandEvent, refusal: Refusal | None, now: date
 
 def _detail(command: Command) -> str:
     """Say what a command asked for, without personal data."""
-    hidden = {"actor", "id", "requested_at", "shipping_address", "note", "card"}
+    hidden = {"actor", "id", "requested_at", "shipping_address", "note", "card", "text", "memo", "comment", "consent"}
     told = command.model_dump(mode="json", exclude=hidden, exclude_none=True, exclude_defaults=True)
     return ", ".join(f"{name}={value}" for name, value in told.items())[:300]
 
@@ -219,7 +229,7 @@ def _note_outcome(order: Order, outcome: Outcome, decision: Decision, now: datet
         actor=Actor.SYSTEM,
         at=now,
         recorded_at=now,
-        accepted=outcome.result not in (Result.DECLINED, Result.OUT_OF_STOCK, Result.UNANSWERED, Result.VOID_FAILED),
+        accepted=outcome.result not in _FAILURES,
         status=order.status,
         detail=(decision.detail if isinstance(decision, Accepted) else outcome.decline_code or outcome.reference)[:300],
     )

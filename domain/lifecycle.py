@@ -24,6 +24,12 @@ class When(StrEnum):
     SOME_LEFT = "something left unshipped"
     ALL_DELIVERED = "every parcel delivered"
     PARCELS_UNDERWAY = "a parcel still on its way"
+    IN_REVIEW = "held for review"
+    NOT_IN_REVIEW = "not held for review"
+    PAYMENT_HELD = "payment authorised"
+    PAYMENT_NOT_HELD = "payment not yet authorised"
+    REST_UNDERWAY = "nothing left unshipped, a parcel still on its way"
+    REST_DELIVERED = "nothing left unshipped, every parcel delivered"
 
 
 class Do(StrEnum):
@@ -35,6 +41,9 @@ class Do(StrEnum):
     RESERVE = "reserve stock"
     RELEASE = "release stock"
     RECORD = "record"
+    REFUND = "pay the refund"
+    ASK = "ask the payment provider"
+    ERASE = "erase personal data"
 
 
 class Mail(NamedTuple):
@@ -70,7 +79,34 @@ _EDITED = (Do.RESERVE, Do.AUTHORIZE, Do.VOID, Mail(_N.ORDER_EDITED, _B))
 _REQUESTED = (Mail(_N.REQUEST_RECEIVED, _S), Mail(_N.REQUEST_RECEIVED, _B))
 _PROBLEM = Mail(_N.PAYMENT_PROBLEM, _B)
 _CONFIRMED = (Do.AUTHORIZE, Do.CAPTURE, Mail(_N.SHIPPED, _B), Mail(_N.REQUEST_DECLINED, _B))
+_REDUCED = (Do.RELEASE, Mail(_N.ITEMS_CANCELLED, _B), Mail(_N.ITEMS_CANCELLED, _S))
 _WARNED = (Mail(_N.CONFIRM_WARNING, _S),)
+
+
+_MESSAGES = (Mail(_N.MESSAGE, _B), Mail(_N.MESSAGE, _S))
+_OPENED = (Mail(_N.CASE_OPENED, _B), Mail(_N.CASE_OPENED, _S))
+_TOLD_BUYER = (Mail(_N.CASE_CHANGED, _B),)
+_TOLD_SELLER = (Mail(_N.CASE_CHANGED, _S),)
+_TOLD_BOTH = (*_TOLD_BUYER, *_TOLD_SELLER)
+_REFUND = (Do.REFUND, Mail(_N.REFUND_REQUESTED, _B), Mail(_N.REFUND_REQUESTED, _S))
+_CHARGED = (_PARTIAL, _SHIPPED, _DELIVERED)
+
+
+def _refund(source: Status, actor: Actor, event: str = "refund", rule: str = "R1 R2 R3 R4 R5") -> tuple[Row, ...]:
+    if source is not _PARTIAL:
+        return (Row(source, event, actor, source, _W.ALWAYS, _REFUND, rule),)
+    return (
+        Row(source, event, actor, _PARTIAL, _W.SOME_LEFT, _REFUND, rule),
+        Row(source, event, actor, _SHIPPED, _W.REST_UNDERWAY, _REFUND, f"{rule} S4 S8"),
+        Row(source, event, actor, _DELIVERED, _W.REST_DELIVERED, _REFUND, f"{rule} S4 S8"),
+    )
+
+
+def _case(
+    event: str, actors: tuple[Actor, ...], effects: tuple[Do | Mail, ...], rule: str, sources: tuple[Status, ...] = _CHARGED
+) -> tuple[Row, ...]:
+    """Return the rows of a step of a case, which leaves the order's own state as it is."""
+    return tuple(Row(source, event, actor, source, _W.ALWAYS, effects, rule) for source in sources for actor in actors)
 
 
 def _ship(source: Status, actor: Actor) -> tuple[Row, Row]:
@@ -86,14 +122,17 @@ def _deliver(source: Status, actor: Actor) -> tuple[Row, ...]:
     if source is _PARTIAL:
         return (Row(source, "deliver", actor, _PARTIAL, _W.ALWAYS, (Do.RECORD,), "A7"),)
     return (
-        Row(source, "deliver", actor, _DELIVERED, _W.ALL_DELIVERED, (Do.RECORD,), "A7"),
+        Row(source, "deliver", actor, _DELIVERED, _W.ALL_DELIVERED, (Do.RECORD, Mail(_N.CASE_CHANGED, _B)), "A7 A6"),
         Row(source, "deliver", actor, _SHIPPED, _W.PARCELS_UNDERWAY, (Do.RECORD,), "A7"),
     )
 
 
 ROWS: tuple[Row, ...] = (
     # Pending: payment and details are not yet verified.
-    Row(_PENDING, Result.AUTHORIZED, _M, _UNSHIPPED, _W.ALWAYS, _VERIFIED, "G5"),
+    Row(_PENDING, Result.AUTHORIZED, _M, _UNSHIPPED, _W.NOT_IN_REVIEW, _VERIFIED, "G5"),
+    Row(_PENDING, Result.AUTHORIZED, _M, _PENDING, _W.IN_REVIEW, (Do.RECORD,), "G4"),
+    Row(_PENDING, Result.AWAITING, _M, _PENDING, _W.ALWAYS, (Mail(_N.PAY_AT_STORE, _B),), "P5 G7"),
+    Row(_PENDING, Result.LAPSED, _M, _CANCELLED, _W.ALWAYS, _CANCEL, "G7 C9"),
     Row(_PENDING, Result.DECLINED, _M, _PENDING, _W.ALWAYS, (_PROBLEM,), "G3"),
     Row(_PENDING, "pay_again", _B, _PENDING, _W.ALWAYS, (Do.AUTHORIZE, Do.RECORD), "G3"),
     Row(_PENDING, "edit", _B, _PENDING, _W.EDIT_WINDOW_OPEN, _EDITED, "E1 E7 G2"),
@@ -102,6 +141,11 @@ ROWS: tuple[Row, ...] = (
     Row(_PENDING, "request_cancellation", _B, _CANCELLED, _W.CANCEL_WINDOW_OPEN, _CANCEL, "C1 C2 C9"),
     Row(_PENDING, "request_cancellation", _B, _PENDING, _W.CANCEL_WINDOW_CLOSED, _REQUESTED, "C3"),
     Row(_PENDING, "flag_oversold", _M, _PENDING, _W.ALWAYS, (Mail(_N.OVERSOLD, _S),), "P4"),
+    Row(_PENDING, "hold_for_review", _O, _PENDING, _W.ALWAYS, (Do.RECORD,), "G4"),
+    Row(_PENDING, "release_review", _O, _UNSHIPPED, _W.PAYMENT_HELD, _VERIFIED, "G4 G5"),
+    Row(_PENDING, "release_review", _O, _PENDING, _W.PAYMENT_NOT_HELD, (Do.RECORD,), "G4"),
+    Row(_PENDING, "refuse_review", _O, _CANCELLED, _W.ALWAYS, _CANCEL, "G4 C9"),
+    Row(_PENDING, _D.STORE_PAYMENT_DUE, _M, _PENDING, _W.ALWAYS, (Do.ASK,), "G7"),
     Row(_PENDING, _D.EDIT_WINDOW_CLOSED, _M, _PENDING, _W.ALWAYS, (), "E1"),
     Row(_PENDING, _D.CANCEL_WINDOW_CLOSED, _M, _PENDING, _W.ALWAYS, (), "C1"),
     Row(_PENDING, _D.PROCESSING_WINDOW_CLOSED, _M, _CANCELLED, _W.ALWAYS, _CANCEL, "G6 C9"),
@@ -125,6 +169,14 @@ ROWS: tuple[Row, ...] = (
         "C4 C9",
     ),
     Row(_UNSHIPPED, "decline_cancellation", _S, _UNSHIPPED, _W.ALWAYS, (Mail(_N.REQUEST_DECLINED, _B),), "C4"),
+    Row(_UNSHIPPED, "cancel_items", _S, _UNSHIPPED, _W.ALWAYS, _REDUCED, "C11"),
+    Row(_UNSHIPPED, "cancel_items", _B, _UNSHIPPED, _W.CANCEL_WINDOW_OPEN, _REDUCED, "C11 C1"),
+    Row(_UNSHIPPED, _D.ANSWER_DUE, _M, _CANCELLED, _W.ALWAYS, _CANCEL_BOTH, "C12 C9"),
+    Row(_UNSHIPPED, "request_return", _B, _UNSHIPPED, _W.ALWAYS, _OPENED, "A3"),
+    Row(_UNSHIPPED, "authorize_return", _S, _UNSHIPPED, _W.ALWAYS, _TOLD_BUYER, "A3"),
+    Row(_UNSHIPPED, "decline_return", _S, _UNSHIPPED, _W.ALWAYS, _TOLD_BUYER, "A3"),
+    Row(_UNSHIPPED, "receive_return", _S, _CANCELLED, _W.ALWAYS, _CANCEL_BOTH, "A3 C9"),
+    Row(_UNSHIPPED, _D.CASE_DUE, _M, _UNSHIPPED, _W.ALWAYS, _TOLD_BOTH, "A3"),
     *_ship(_UNSHIPPED, _S),
     *_ship(_UNSHIPPED, _O),
     Row(_UNSHIPPED, "flag_oversold", _M, _UNSHIPPED, _W.ALWAYS, (Mail(_N.OVERSOLD, _S),), "P4"),
@@ -144,6 +196,40 @@ ROWS: tuple[Row, ...] = (
     *_deliver(_SHIPPED, _O),
     Row(_SHIPPED, _D.DELIVERY_ASSUMED, _M, _DELIVERED, _W.ALWAYS, (Do.RECORD,), "A10"),
     Row(_DELIVERED, _D.RETURN_WINDOW_CLOSED, _M, _COMPLETED, _W.ALWAYS, (Do.RECORD,), "A9"),
+    # Money after the charge: refunds, the settlement, what the provider tells.
+    *(row for source in _CHARGED for actor in (_S, _O) for row in _refund(source, actor)),
+    *_case("retry_refund", (_S, _O), (Do.REFUND, Do.RECORD), "R6"),
+    *_case(_D.REFUND_DUE, (_M,), (Do.ASK,), "R6 R7"),
+    *_case(_D.SETTLEMENT_ENDED, (_M,), (Do.RECORD,), "S7", (*_CHARGED, _COMPLETED)),
+    *_case("payment_event", (_M,), (Do.ASK,), "R6 G7", tuple(Status)),
+    # Cases, each with a table of its own: beside the order's state, several at once on different items.
+    *_case("request_cancellation", (_B,), _OPENED, "A1 A2"),
+    *_case("open_cancellation", (_S,), _TOLD_BUYER, "A1"),
+    *_case("decline_cancellation", (_S,), _TOLD_BUYER, "A1"),
+    *_case("approve_cancellation", (_O,), _TOLD_BOTH, "A1"),
+    *_case("deny_cancellation", (_O,), _TOLD_BOTH, "A1"),
+    *_case("request_return", (_B,), _OPENED, "A3"),
+    *_case("authorize_return", (_S, _O), _TOLD_BUYER, "A3"),
+    *_case("decline_return", (_S,), _TOLD_BUYER, "A3"),
+    *_case("receive_return", (_S, _O), _TOLD_BUYER, "A3"),
+    *_case("recall_parcel", (_S, _O), (_OPENED[0],), "A5"),
+    *_case("receive_parcel", (_S, _O), (*_REFUND, *_TOLD_BUYER), "A5 R4"),
+    *_case("return_to_sender", (_S, _O, _M), (*_REFUND, *_TOLD_BUYER), "A4 R4"),
+    *_case("report_not_received", (_B,), _OPENED, "A6"),
+    *_case("send_trace", (_S,), _TOLD_BUYER, "A6"),
+    *_case("ask_to_wait", (_S,), _TOLD_BUYER, "A6"),
+    *_case("open_claim", (_B,), _TOLD_SELLER, "A6"),
+    *_case("grant_claim", (_O,), (*_REFUND, *_TOLD_BOTH), "A6"),
+    *_case("deny_claim", (_O,), _TOLD_BOTH, "A6"),
+    *_case(_D.CASE_DUE, (_M,), _TOLD_BOTH, "A3 A5 A6"),
+    # Messages and the rating.
+    *_case("send_message", (_B,), (_MESSAGES[1],), "V6 C12", (_UNSHIPPED, *_CHARGED)),
+    *_case("send_message", (_S,), (_MESSAGES[0],), "V6 C12", (_UNSHIPPED, *_CHARGED)),
+    *_case("rate", (_B,), (Do.RECORD,), "A8", (*_CHARGED, _COMPLETED)),
+    Row(_CANCELLED, "rate", _B, _CANCELLED, _W.ALWAYS, (Do.RECORD,), "A8 C13"),
+    # Closed: nothing more but the end of the retention period.
+    Row(_CANCELLED, _D.RETENTION_ENDED, _M, _CANCELLED, _W.ALWAYS, (Do.ERASE, Do.RECORD), "A7"),
+    Row(_COMPLETED, _D.RETENTION_ENDED, _M, _COMPLETED, _W.ALWAYS, (Do.ERASE, Do.RECORD), "A7"),
 )
 """Every transition of an order."""
 
@@ -175,6 +261,9 @@ PAYMENT_ROWS: tuple[PaymentRow, ...] = (
     PaymentRow(_P.AUTHORIZED, Result.DECLINED, _P.DECLINED, "capture or renewal declined: voided", "S2"),
     PaymentRow(_P.AUTHORIZED, Result.LAPSED, _P.VOIDED, "capture of a lapsed hold: renewed at once", "S2"),
     PaymentRow(_P.AUTHORIZED, Result.VOIDED, _P.VOIDED, "hold gone at the provider: renewed at once", "S2"),
+    PaymentRow(_P.AUTHORIZING, Result.AWAITING, _P.AWAITING, "convenience store: the number is issued", "P5 G7"),
+    PaymentRow(_P.AWAITING, Result.AUTHORIZED, _P.AUTHORIZED, "convenience store: paid", "P5 G5"),
+    PaymentRow(_P.AWAITING, "cancelled", _P.VOIDED, "not paid by the due date, or order cancelled", "G7 C9"),
     PaymentRow(_P.AUTHORIZING, "cancelled", _P.VOIDED, "order cancelled", "C9"),
     PaymentRow(_P.AUTHORIZED, "cancelled", _P.VOIDED, "order cancelled", "C9"),
     PaymentRow(_P.AUTHORIZED, Result.UNANSWERED, _P.VOIDED, "capture not answered in time: undone", "S2"),
@@ -203,6 +292,7 @@ REQUEST_ROWS: tuple[RequestRow, ...] = (
     RequestRow(RequestStatus.OPEN, "ship", _O, RequestStatus.DECLINED, "always", "C4"),
     RequestRow(RequestStatus.OPEN, "cancelled", _S, RequestStatus.OVERTAKEN, "for any other reason", "C5"),
     RequestRow(RequestStatus.OPEN, "cancelled", _M, RequestStatus.OVERTAKEN, "by a deadline", "C8 G6"),
+    RequestRow(RequestStatus.OPEN, "cancelled", _O, RequestStatus.OVERTAKEN, "refused after review", "G4"),
     RequestRow(RequestStatus.OPEN, "cancelled", _B, RequestStatus.OVERTAKEN, "by the buyer, asked for in time", "C1"),
 )
 """Every transition of a buyer's cancellation request."""

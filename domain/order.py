@@ -7,7 +7,10 @@ from enum import StrEnum
 from pydantic import Field
 
 from domain.base import Code, Country, Email, Form, Instant, Line60, Line120, OrderNumber, Quantity, Value
+from domain.case import Case
+from domain.message import OrderMessage, Rating
 from domain.policy import PolicySnapshot
+from domain.refund import PaymentMethod, Refund, RefundStatus
 from domain.refusals import Refusal
 
 
@@ -65,25 +68,36 @@ class Buyer(Form):
     language: str = Field(pattern=r"^(ja|zh|en|it)$")
 
 
+class Business(Form):
+    """A business buyer's own number for the order, which its packing slip shows (P6, D5)."""
+
+    purchase_order_number: Code
+
+
 class Line(Value):
-    """One item of an order: quantities in units, `unit_price_minor` in minor units of the order's currency."""
+    """One item of an order: quantities in units, `unit_price_minor` in minor units of the order's currency.
+
+    `cancelled` units were charged but not to be had, and are refunded instead of shipped (S8).
+    """
 
     sku: Code
     title: Line120
     quantity: Quantity
     unit_price_minor: int
     shipped: int = 0
+    cancelled: int = 0
 
     @property
     def unshipped(self) -> int:
-        """Units that are ordered and not yet confirmed."""
-        return self.quantity - self.shipped
+        """Units that are still to be confirmed."""
+        return self.quantity - self.shipped - self.cancelled
 
 
 class PaymentStatus(StrEnum):
-    """The state of an order's payment."""
+    """The state of an order's payment; AWAITING is a convenience-store payment that nobody has paid yet (G7)."""
 
     AUTHORIZING = "authorizing"
+    AWAITING = "awaiting"
     AUTHORIZED = "authorized"
     DECLINED = "declined"
     CAPTURED = "captured"
@@ -91,10 +105,12 @@ class PaymentStatus(StrEnum):
 
 
 class Payment(Value):
-    """The card payment of an order.
+    """The payment of an order (P5).
 
     `reference` names the authorisation at the provider (`<order number>/<sequence>/authorize`); `authorized_minor` and
-    `captured_minor` are in minor units; `expires_at` is when the hold lapses.
+    `captured_minor` are in minor units; `expires_at` is when the hold lapses. Of `amount_minor`, `points_minor` are paid
+    with points from `wallet`, held under `<reference>/points`; with method points all of it is, and `card` is the wallet.
+    `number` is a convenience store's payment number, to be paid until `due_at`.
     """
 
     status: PaymentStatus
@@ -106,6 +122,43 @@ class Payment(Value):
     expires_at: Instant | None = None
     decline_code: str | None = None
     captured_at: Instant | None = None
+    method: PaymentMethod = PaymentMethod.CARD
+    points_minor: int = 0
+    wallet: str | None = None
+    number: str | None = None
+    due_at: Instant | None = None
+
+    @property
+    def points_reference(self) -> str:
+        """The reference of the points that are held besides."""
+        return f"{self.reference}/points"
+
+
+class ReviewStatus(StrEnum):
+    """Whether the marketplace holds an order's details for review (G4)."""
+
+    HELD = "held"
+    RELEASED = "released"
+    REFUSED = "refused"
+
+
+class Review(Value):
+    """A review of the order's details by the marketplace (G4)."""
+
+    status: ReviewStatus
+    reason: str
+    since: Instant
+    ended_at: Instant | None = None
+
+
+class Reduction(Value):
+    """Items cancelled before shipment, with the buyer's consent as it was recorded (C11); `quantities` maps sku to units."""
+
+    quantities: Mapping[str, int]
+    actor: Actor
+    reason: str
+    consent: str
+    at: Instant
 
 
 class RequestStatus(StrEnum):
@@ -157,6 +210,11 @@ class Flag(StrEnum):
     OVERSOLD = "oversold"
     PAYMENT_PROBLEM = "payment_problem"
     VOID_FAILING = "void_failing"
+    IN_REVIEW = "in_review"
+    REFUND_FAILED = "refund_failed"
+    REFUND_DUE = "refund_due"
+    CASE_OPEN = "case_open"
+    ANSWER_DUE = "answer_due"
 
 
 class EntryKind(StrEnum):
@@ -240,6 +298,21 @@ class Order(Value):
     """Deadlines that have been acted upon."""
     rejected: Refusal | None = None
     """Set when the placement itself was refused (no stock): there is no such order."""
+    business: Business | None = None
+    purchase: str | None = None
+    """The number of the purchase across sellers that the order is part of (P2)."""
+    review: Review | None = None
+    reductions: tuple[Reduction, ...] = ()
+    refunds: tuple[Refund, ...] = ()
+    cases: tuple[Case, ...] = ()
+    messages: tuple[OrderMessage, ...] = ()
+    answer_by: Instant | None = None
+    """Until when the buyer must answer, or the order is cancelled (C12)."""
+    rating: Rating | None = None
+    settled_minor: int | None = None
+    """What of the charge became available to the seller at the end of the settlement period, in minor units (S7)."""
+    erased_at: Instant | None = None
+    """When the personal data was erased (A7)."""
     in_progress: InProgress | None = None
     history: tuple[HistoryEntry, ...] = ()
     entries: int = 0
@@ -258,6 +331,23 @@ class Order(Value):
     def total_minor(self) -> int:
         """What the buyer is to pay: lines and shipping fee, in minor units."""
         return self.items_minor + self.shipping_fee_minor
+
+    @property
+    def anything_open(self) -> bool:
+        """Whether a case is open or a refund not yet paid (A9)."""
+        unpaid = any(each.status is not RefundStatus.PAID for each in self.refunds)
+        return unpaid or any(each.open for each in self.cases)
+
+    @property
+    def closed_at(self) -> datetime | None:
+        """When the order was cancelled or completed, None while it is neither."""
+        return self.cancellation.at if self.cancellation is not None else self.completed_at
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more can happen to the order: refused, or closed and its personal data erased."""
+        kept = self.policy.retention_window is not None and self.erased_at is None
+        return self.rejected is not None or (self.status in CLOSED and not kept)
 
     @property
     def anything_confirmed(self) -> bool:

@@ -10,7 +10,8 @@ from domain.effects import Authorize, Capture, Effect, Outcome, Reservation, Res
 from domain.guards import edited_lines
 from domain.lifecycle import payment_target
 from domain.order import Flag, InProgress, Line, Order, Payment, PaymentStatus, Status
-from domain.placement import authorization_reference
+from domain.placement import authorization, authorization_reference, points_used
+from domain.refund import PaymentMethod
 
 
 def needed(order: Order, command: Command, now: datetime) -> Effect | None:
@@ -33,7 +34,9 @@ def _needed_by_edit(order: Order, command: Edit, now: datetime) -> Effect | None
     lines = edited_lines(order, command)
     total = edited_fee(order, command) + sum(line.quantity * line.unit_price_minor for line in lines)
     reservation = _both_quantities(order, lines) if lines != order.lines else None
-    if order.payment.status is PaymentStatus.AUTHORIZED and (reservation is not None or total != order.total_minor):
+    in_cash = order.payment.method is PaymentMethod.KONBINI
+    held = order.payment.status is PaymentStatus.AUTHORIZED and not in_cash
+    if held and (reservation is not None or total != order.total_minor):
         return _authorize(order, total, now, reservation)
     if reservation is not None:
         return Reserve(reference=f"{order.number}/{order.sequence + 1}/reserve", reservation=reservation)
@@ -59,25 +62,20 @@ def _needed_by_ship(order: Order, now: datetime) -> Effect | None:
     lapsed = order.in_progress is None and payment.expires_at is not None and payment.expires_at <= now
     if payment.status is not PaymentStatus.AUTHORIZED or lapsed:
         return _authorize(order, order.total_minor, now)
+    points = points_used(payment, order.total_minor)
     return Capture(
         reference=payment.reference,
         order_number=order.number,
-        amount_minor=order.total_minor,
+        amount_minor=order.total_minor - points,
         currency=order.currency,
         at=now,
+        points_minor=points,
     )
 
 
 def _authorize(order: Order, amount: int, now: datetime, reservation: Reservation | None = None) -> Authorize:
-    return Authorize(
-        reference=authorization_reference(order.number, order.sequence + 1),
-        order_number=order.number,
-        amount_minor=amount,
-        currency=order.currency,
-        card=order.payment.card,
-        at=now,
-        reservation=reservation,
-    )
+    held = authorization(order, authorization_reference(order.number, order.sequence + 1), amount, now)
+    return held.model_copy(update={"reservation": reservation}) if reservation else held
 
 
 def replaced_hold(order: Order, outcome: Outcome) -> Order:

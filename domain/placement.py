@@ -11,24 +11,30 @@ from typing import Annotated, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from domain.base import CardToken, Code, Form, Line120, Money, OrderNumber, Quantity, Value
+from domain.base import CardToken, Code, Form, Line120, Minor, Money, OrderNumber, Quantity, Value
 from domain.effects import Authorize, Reservation
 from domain.order import (
     Actor,
     Address,
+    Business,
     Buyer,
     EntryKind,
+    Flag,
     Fulfilment,
     HistoryEntry,
     Line,
     Order,
     Payment,
     PaymentStatus,
+    Review,
+    ReviewStatus,
     Status,
 )
 from domain.policy import PolicySnapshot, describe_errors
+from domain.refund import PaymentMethod
 from domain.views import OrderView
 
+_ADDED = frozenset({"business", "purchase"})
 MAX_ITEMS = 50
 MAX_UNITS = 1000
 MAX_UNITS_OF_ONE = 999
@@ -49,11 +55,24 @@ class PlacementLine(Form):
     unit_price: Money
 
 
-class CardPayment(Form):
-    """Payment by card: `card` is the provider's token, never a card number."""
+class PaymentChoice(Form):
+    """How the buyer pays (P5): `card` is the provider's token, never a card number, with `points_minor` of it in points.
 
-    method: Annotated[str, Field(pattern=r"^card$")] = "card"
-    card: CardToken
+    With method `konbini` it is paid in cash at a convenience store, with `points` with the buyer's points alone.
+    """
+
+    method: PaymentMethod = PaymentMethod.CARD
+    card: CardToken | None = None
+    points_minor: Minor = 0
+
+    @model_validator(mode="after")
+    def _fits_method(self) -> Self:
+        by_card = self.method is PaymentMethod.CARD
+        if by_card and self.card is None:
+            raise ValueError("card: missing; give the payment provider's token for the card")
+        if not by_card and (self.card is not None or self.points_minor):
+            raise ValueError(f"card and points_minor go with method card, not with {self.method}")
+        return self
 
 
 class Placement(Form):
@@ -67,7 +86,9 @@ class Placement(Form):
     shipping_address: Address
     shipping_option: Code
     lines: Annotated[tuple[PlacementLine, ...], Field(min_length=1)]
-    payment: CardPayment
+    payment: PaymentChoice
+    business: Business | None = None
+    purchase: Code | None = None
 
     @model_validator(mode="after")
     def _cart_holds(self) -> Self:
@@ -81,7 +102,11 @@ class Placement(Form):
 
     def content(self) -> str:
         """Return the SHA-256 of what the buyer ordered, by which a repeated placement is compared (P3)."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+        ordered = self.model_dump(mode="json")
+        # What a placement has not always had counts only where it is given, so that an order is known for what it was.
+        ordered = {name: value for name, value in ordered.items() if name not in _ADDED or value is not None}
+        ordered["payment"] = {name: value for name, value in ordered["payment"].items() if value}
+        return hashlib.sha256(json.dumps(ordered, sort_keys=True).encode()).hexdigest()
 
 
 class PlaceOrder(Value):
@@ -142,10 +167,22 @@ def check_against_policy(placement: Placement, policy: PolicySnapshot) -> None:
     if placement.shipping_option not in policy.shipping_options:
         options = ", ".join(policy.shipping_options)
         errors.append(f"shipping_option: {placement.shipping_option!r} is unknown; use one of: {options}")
+    points = placement.payment.points_minor
+    wanted = {placement.payment.method} | ({PaymentMethod.POINTS} if points else set())
+    for each in sorted(wanted - set(policy.payment_methods)):
+        taken = ", ".join(policy.payment_methods)
+        errors.append(f"payment: {each} is not taken by marketplace {placement.marketplace}; use one of: {taken} (P5)")
+    if placement.shipping_option in policy.shipping_options and points >= _total(placement, policy) > 0:
+        errors.append(f"payment.points_minor: {points} would pay it all; at most the total less 1, or method points (P5)")
     if placement.seller_id != policy.seller.seller_id:
         errors.append(f"seller_id: {placement.seller_id} is not the seller of the policy, {policy.seller.seller_id}")
     if errors:
         raise PlacementError("; ".join(errors))
+
+
+def _total(placement: Placement, policy: PolicySnapshot) -> int:
+    items = sum(line.quantity * line.unit_price.amount_minor for line in placement.lines)
+    return items + policy.shipping_options[placement.shipping_option]
 
 
 def open_order(place: PlaceOrder, placed_at: datetime) -> Order:
@@ -160,7 +197,9 @@ def open_order(place: PlaceOrder, placed_at: datetime) -> Order:
         Line(sku=line.sku, title=line.title, quantity=line.quantity, unit_price_minor=line.unit_price.amount_minor)
         for line in placement.lines
     )
-    total = fee + sum(line.quantity * line.unit_price_minor for line in lines)
+    total = _total(placement, policy)
+    above = policy.review_above_minor
+    held = above is not None and total > above
     return Order(
         number=placement.order_number,
         content=placement.content(),
@@ -177,14 +216,26 @@ def open_order(place: PlaceOrder, placed_at: datetime) -> Order:
         placed_at=placed_at,
         expected_ship_at=placed_at + policy.handling_time,
         edit_until=placed_at + policy.edit_window,
-        payment=Payment(
-            status=PaymentStatus.AUTHORIZING,
-            card=placement.payment.card,
-            reference=authorization_reference(placement.order_number, 1),
-            amount_minor=total,
-        ),
+        payment=_payment(placement, total),
+        business=placement.business,
+        purchase=placement.purchase,
+        review=Review(status=ReviewStatus.HELD, reason="total above the review limit", since=placed_at) if held else None,
+        flags=frozenset({Flag.IN_REVIEW}) if held else frozenset(),
         history=(_placed(placed_at),),
         entries=1,
+    )
+
+
+def _payment(placement: Placement, total: int) -> Payment:
+    paid, wallet = placement.payment, f"points-{placement.buyer.buyer_id}"
+    return Payment(
+        status=PaymentStatus.AUTHORIZING,
+        card=paid.card or (wallet if paid.method is PaymentMethod.POINTS else paid.method.value),
+        reference=authorization_reference(placement.order_number, 1),
+        amount_minor=total,
+        method=paid.method,
+        points_minor=paid.points_minor,
+        wallet=wallet if paid.points_minor else None,
     )
 
 
@@ -208,18 +259,35 @@ def authorization_reference(number: str, sequence: int) -> str:
 
 def first_authorization(order: Order, record: OrderView) -> Authorize:
     """Return the effect that every order begins with: reserve its stock, write its record, hold its total (P4, P5)."""
-    return Authorize(
-        reference=order.payment.reference,
+    reservation = Reservation(
         order_number=order.number,
-        amount_minor=order.payment.amount_minor,
+        seller_id=order.seller_id,
+        version=order.version,
+        quantities={line.sku: line.quantity for line in order.lines},
+    )
+    held = authorization(order, order.payment.reference, order.payment.amount_minor, order.placed_at)
+    return held.model_copy(update={"reservation": reservation, "record": record})
+
+
+def points_used(payment: Payment, total_minor: int) -> int:
+    """Return how many of the points chosen pay a total: at least one minor unit is left to the card (P5)."""
+    return max(0, min(payment.points_minor, total_minor - 1)) if payment.method is PaymentMethod.CARD else 0
+
+
+def authorization(order: Order, reference: str, total_minor: int, now: datetime) -> Authorize:
+    """Return the effect that holds `total_minor` by the order's payment method: points as far as they were chosen, the rest
+    on the card (P5)."""
+    payment = order.payment
+    points = points_used(payment, total_minor)
+    return Authorize(
+        reference=reference,
+        order_number=order.number,
+        amount_minor=total_minor - points,
         currency=order.currency,
-        card=order.payment.card,
-        at=order.placed_at,
-        reservation=Reservation(
-            order_number=order.number,
-            seller_id=order.seller_id,
-            version=order.version,
-            quantities={line.sku: line.quantity for line in order.lines},
-        ),
-        record=record,
+        card=payment.card,
+        at=now,
+        method=payment.method,
+        due_at=now + order.policy.store_payment_window if payment.method is PaymentMethod.KONBINI else None,
+        points_minor=points,
+        wallet=payment.wallet if points else None,
     )

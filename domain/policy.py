@@ -12,6 +12,7 @@ from zoneinfo import available_timezones
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from domain.base import Code, Email, Form, Line60, Minor, Value, format_duration, parse_duration
+from domain.refund import PaymentMethod
 
 
 class PolicyError(ValueError):
@@ -40,6 +41,20 @@ class Windows(Value):
     confirm_window: LongWindow = timedelta(days=7)
     delivery_window: LongWindow = timedelta(days=21)
     return_window: LongWindow = timedelta(days=30)
+    refund_window: LongWindow = timedelta(days=5)
+    store_payment_window: LongWindow = timedelta(days=3)
+    transit_window: LongWindow = timedelta(days=30)
+    shortest_answer_window: LongWindow = timedelta(days=1)
+
+
+class PolicyWindows(Windows):
+    """The windows of the policy file.
+
+    An order that was placed before one of these was known has none of it in its snapshot, and never gains it.
+    """
+
+    settlement_window: LongWindow = timedelta(days=14)
+    retention_window: LongWindow = timedelta(days=30)
 
 
 class SellerProfile(Value):
@@ -62,6 +77,11 @@ class PolicySnapshot(Windows):
     shipping_options: Mapping[str, int]
     seller: SellerProfile
     live_attributes: bool = True
+    settlement_window: timedelta | None = None
+    retention_window: timedelta | None = None
+    payment_methods: tuple[PaymentMethod, ...] = (PaymentMethod.CARD,)
+    return_fee_minor: int = 0
+    review_above_minor: int | None = None
 
     @property
     def buyer_cancel_window(self) -> timedelta:
@@ -72,6 +92,9 @@ class PolicySnapshot(Windows):
 class MarketplacePolicy(Form):
     """One `[marketplaces.CODE]` table: currency, time zone, shipping options with their fees, and its own windows.
 
+    `payment_methods` are those it takes (P5), `return_fee_minor` is kept back from the refund of a recalled parcel (A5),
+    and an order above `review_above_minor` in all is held for review when it is placed (G4).
+
     Without `live_attributes` an order's search attributes stay as they were at its placement, which saves one billable
     action for each change of state; orders are then found by state in the store alone.
     """
@@ -81,6 +104,12 @@ class MarketplacePolicy(Form):
     shipping_options: Annotated[dict[Code, Minor], Field(min_length=1)]
     windows: dict[str, Any] = Field(default_factory=dict)
     live_attributes: bool = True
+    payment_methods: Annotated[tuple[PaymentMethod, ...], Field(min_length=1)] = (
+        PaymentMethod.CARD,
+        PaymentMethod.POINTS,
+    )
+    return_fee_minor: Minor = 0
+    review_above_minor: Minor | None = None
 
     @model_validator(mode="after")
     def _known_timezone(self) -> Self:
@@ -121,7 +150,7 @@ class Policy(Form):
                     )
         return self
 
-    def _windows_of(self, marketplace: MarketplacePolicy, where: str) -> Windows:
+    def _windows_of(self, marketplace: MarketplacePolicy, where: str) -> PolicyWindows:
         windows = _checked_windows({**self.windows, **marketplace.windows}, where)
         if windows.edit_window > windows.cancel_window:
             raise PolicyError(
@@ -153,6 +182,9 @@ class Policy(Form):
             auto_approval_window=None if minutes is None else timedelta(minutes=minutes),
             shipping_options=place.shipping_options,
             live_attributes=place.live_attributes,
+            payment_methods=place.payment_methods,
+            return_fee_minor=place.return_fee_minor,
+            review_above_minor=place.review_above_minor,
             seller=SellerProfile(
                 seller_id=seller_id, **seller.model_dump(include={"name", "email", "language", "notify_sold"})
             ),
@@ -167,18 +199,19 @@ def _bound(context: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _checked_windows(chosen: Mapping[str, Any], where: str) -> Windows:
-    unknown = sorted(set(chosen) - set(Windows.model_fields))
+def _checked_windows(chosen: Mapping[str, Any], where: str) -> PolicyWindows:
+    unknown = sorted(set(chosen) - set(PolicyWindows.model_fields))
     if unknown:
-        raise PolicyError(f"{where}: unknown window {', '.join(unknown)}; known are {', '.join(Windows.model_fields)}")
+        raise PolicyError(f"{where}: unknown window {', '.join(unknown)}; known are {', '.join(PolicyWindows.model_fields)}")
     try:
-        return Windows.model_validate(dict(chosen))
+        return PolicyWindows.model_validate(dict(chosen))
     except ValidationError as error:
         raise PolicyError(f"{where}: {describe_errors(error, frozenset())}") from None
 
 
 PRIVATE = frozenset(
     {"card", "name", "email", "phone", "recipient", "line1", "line2", "city", "region", "postal_code", "note"}
+    | {"text", "memo", "comment", "consent"}
 )
 """Fields whose value no error repeats: errors are kept in histories and logs."""
 _HOLD_PRIVATE = frozenset({"shipping_address", "address", "buyer", "payment"})

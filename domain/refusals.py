@@ -72,6 +72,30 @@ class RefusalCode(StrEnum):
     PAYMENT_UNANSWERED = "PAYMENT_UNANSWERED"
     PAYMENT_IN_PROGRESS = "PAYMENT_IN_PROGRESS"
     PAYMENT_NOT_NEEDED = "PAYMENT_NOT_NEEDED"
+    PAID_IN_CASH = "PAID_IN_CASH"
+    UNKNOWN_PAYMENT = "UNKNOWN_PAYMENT"
+    POINTS_EXCEED = "POINTS_EXCEED"
+    NOT_IN_REVIEW = "NOT_IN_REVIEW"
+    ALREADY_IN_REVIEW = "ALREADY_IN_REVIEW"
+    CONSENT_REQUIRED = "CONSENT_REQUIRED"
+    NOT_CHARGED = "NOT_CHARGED"
+    CURRENCY_MISMATCH = "CURRENCY_MISMATCH"
+    UNKNOWN_ITEM = "UNKNOWN_ITEM"
+    REFUND_EXCEEDS = "REFUND_EXCEEDS"
+    NOTHING_TO_REFUND = "NOTHING_TO_REFUND"
+    UNKNOWN_REFUND = "UNKNOWN_REFUND"
+    REFUND_NOT_FAILED = "REFUND_NOT_FAILED"
+    NO_SUCH_CASE = "NO_SUCH_CASE"
+    CASE_NOT_OPEN_TO_THIS = "CASE_NOT_OPEN_TO_THIS"
+    SEVERAL_CASES = "SEVERAL_CASES"
+    CASE_QUANTITY = "CASE_QUANTITY"
+    CASE_LIMIT = "CASE_LIMIT"
+    RETURN_WINDOW_CLOSED = "RETURN_WINDOW_CLOSED"
+    INSTANT_OUT_OF_RANGE = "INSTANT_OUT_OF_RANGE"
+    MESSAGE_LIMIT = "MESSAGE_LIMIT"
+    TEMPLATE_NOT_OFFERED = "TEMPLATE_NOT_OFFERED"
+    ALREADY_RATED = "ALREADY_RATED"
+    RATING_NOT_OPEN = "RATING_NOT_OPEN"
 
 
 _R = RefusalCode
@@ -201,6 +225,92 @@ REFUSALS: dict[RefusalCode, RefusalText] = {
     ),
     _R.PAYMENT_NOT_NEEDED: RefusalText(
         "the payment of order {number} is {payment}", "nothing more is to be paid", "G3"
+    ),
+    _R.PAID_IN_CASH: RefusalText(
+        "order {number} has been paid in cash at a convenience store, so its total cannot be changed",
+        "cancel it and place a new order; what was paid goes back",
+        "E7",
+    ),
+    _R.UNKNOWN_PAYMENT: RefusalText(
+        "order {number} knows no payment and no refund {reference}", "check the reference with the provider", "R6"
+    ),
+    _R.POINTS_EXCEED: RefusalText(
+        "{points} points would pay all of order {number}, whose total is {total}",
+        "use fewer points than the total",
+        "P5",
+    ),
+    _R.NOT_IN_REVIEW: RefusalText("order {number} is not held for review", "hold it first, or leave it", "G4"),
+    _R.ALREADY_IN_REVIEW: RefusalText(
+        "order {number} is held for review since {since}", "release it or refuse it", "G4"
+    ),
+    _R.CONSENT_REQUIRED: RefusalText(
+        "the {actor} cancels items of order {number} only with the buyer's consent",
+        "say in `consent` when and how the buyer agreed",
+        "C11",
+    ),
+    _R.NOT_CHARGED: RefusalText(
+        "nothing of order {number} has been charged: no shipment is confirmed", "cancel it or its items instead", "R1"
+    ),
+    _R.CURRENCY_MISMATCH: RefusalText(
+        "{field} is in {given}; order {number} was paid in {currency}", "give every amount in {currency}", "R2"
+    ),
+    _R.UNKNOWN_ITEM: RefusalText("order {number} has no item {sku}", "its items are: {skus}", "R2"),
+    _R.REFUND_EXCEEDS: RefusalText(
+        "order {number} has {left} left to refund of {what}, not {asked}", "refund no more than is left", "R2"
+    ),
+    _R.NOTHING_TO_REFUND: RefusalText(
+        "nothing would go back to the buyer of order {number}: {lines} less {deducted} of deductions",
+        "refund more, or deduct less",
+        "R4",
+    ),
+    _R.UNKNOWN_REFUND: RefusalText("order {number} has no refund {refund_id}", "its refunds are: {refunds}", "R6"),
+    _R.REFUND_NOT_FAILED: RefusalText(
+        "refund {refund_id} of order {number} is {status}", "only a failed refund is tried again", "R6"
+    ),
+    _R.NO_SUCH_CASE: RefusalText(
+        "order {number} has no case {case_id} to which {name} applies", "open cases: {cases}", "A1"
+    ),
+    _R.CASE_NOT_OPEN_TO_THIS: RefusalText(
+        "case {case_id} of order {number} ({kind}) is {status}, and {name} does not apply to it",
+        "what applies to it: {names}",
+        "A1",
+    ),
+    _R.SEVERAL_CASES: RefusalText(
+        "{name} applies to several cases of order {number}: {cases}", "name one of them in `case_id`", "A1"
+    ),
+    _R.CASE_QUANTITY: RefusalText(
+        "order {number} has {left} of {sku} for which this can be asked, not {asked}",
+        "ask for no more than was shipped and is neither refunded nor in another open case",
+        "A1",
+    ),
+    _R.CASE_LIMIT: RefusalText(
+        "order {number} has had {most} cases, and no more are taken", "contact the marketplace's customer service", "A1"
+    ),
+    _R.RETURN_WINDOW_CLOSED: RefusalText(
+        "order {number} could be returned until {return_until}",
+        "contact the marketplace's customer service",
+        "A9",
+    ),
+    _R.INSTANT_OUT_OF_RANGE: RefusalText(
+        "{field} is {given}; order {number} allows from {earliest} to {latest}", "choose a date between these", "C12"
+    ),
+    _R.MESSAGE_LIMIT: RefusalText(
+        "order {number} keeps {most} messages, and no more are taken",
+        "contact the marketplace's customer service",
+        "V6",
+    ),
+    _R.TEMPLATE_NOT_OFFERED: RefusalText(
+        "{template} is not offered to the {actor} on order {number} now",
+        "it is offered to the seller of an unshipped order; write a text instead",
+        "C6",
+    ),
+    _R.ALREADY_RATED: RefusalText(
+        "the buyer of order {number} rated the seller at {rated_at}", "a seller is rated once per order", "A8"
+    ),
+    _R.RATING_NOT_OPEN: RefusalText(
+        "order {number} was cancelled by the {actor} ({reason})",
+        "a cancelled order is rated where the seller had caused its cancellation",
+        "C13",
     ),
 }
 

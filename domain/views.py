@@ -6,10 +6,15 @@ Policy: G1 (a Pending order hides the buyer from the seller), A7 (delivery ends 
 from datetime import datetime
 
 from domain.base import Instant, Value
+from domain.case import Case
 from domain.deadlines import OPEN, next_deadline
+from domain.correspondence import offered_replies
+from domain.message import OrderMessage, Rating, Template, alias
+from domain.movements import Movement, movements
 from domain.order import (
     Actor,
     Address,
+    Business,
     Buyer,
     Cancellation,
     CancellationRequest,
@@ -18,10 +23,14 @@ from domain.order import (
     Line,
     Order,
     Payment,
+    Reduction,
+    Review,
     Shipment,
     Status,
 )
 from domain.policy import SellerProfile
+from domain.refund import PaymentMethod, Refund
+from domain.refunding import refundable_minor
 from domain.refusals import Refusal
 
 
@@ -72,13 +81,31 @@ class OrderView(Value):
     clock: Instant
     rejected: Refusal | None = None
     """Why there is no such order: the placement itself was refused."""
+    business: Business | None = None
+    purchase: str | None = None
+    review: Review | None = None
+    reductions: tuple[Reduction, ...] = ()
+    refunds: tuple[Refund, ...] = ()
+    refundable_minor: int = 0
+    """What of the charge has not been refunded yet."""
+    cases: tuple[Case, ...] = ()
+    messages: tuple[OrderMessage, ...] = ()
+    offered_replies: tuple[Template, ...] = ()
+    """The ready replies that the seller is offered to the buyer's newest message (C6)."""
+    answer_by: Instant | None = None
+    rating: Rating | None = None
+    available_at: Instant | None = None
+    """When the charge becomes available to the seller; before, it is in settlement (S7)."""
+    movements: tuple[Movement, ...] = ()
+    """Every money movement of the order, for the ledger."""
+    erased_at: Instant | None = None
 
 
 def view(order: Order, now: datetime, viewer: Actor = Actor.OPERATOR) -> OrderView:
     """Return what `viewer` may see of `order` at `now`.
 
     The seller sees no buyer, address or payment while the order is pending (G1), never how it is paid (P5), and the
-    phone number only until delivery and only if it ships the order itself (A7). A mail address that the seller sees is the buyer's.
+    phone number only until delivery and only if it ships the order itself (A7). The buyer's mail address is an alias to it (V6).
     """
     due, over = next_deadline(order), order.status not in OPEN or order.rejected is not None
     closing = {
@@ -95,8 +122,8 @@ def view(order: Order, now: datetime, viewer: Actor = Actor.OPERATOR) -> OrderVi
         marketplace=order.marketplace,
         seller=order.policy.seller,
         fulfilment=order.fulfilment,
-        buyer=order.buyer,
-        address=order.address,
+        buyer=None if order.erased_at else order.buyer,
+        address=None if order.erased_at else order.address,
         currency=order.currency,
         timezone=order.policy.timezone,
         lines=order.lines,
@@ -120,8 +147,42 @@ def view(order: Order, now: datetime, viewer: Actor = Actor.OPERATOR) -> OrderVi
         next_deadline_at=due.at if due else None,
         clock=now,
         rejected=order.rejected,
+        business=order.business,
+        purchase=order.purchase,
+        review=order.review,
+        reductions=order.reductions,
+        refunds=order.refunds,
+        refundable_minor=refundable_minor(order),
+        cases=order.cases,
+        messages=order.messages,
+        offered_replies=offered_replies(order),
+        answer_by=order.answer_by,
+        rating=order.rating,
+        available_at=_available_at(order),
+        movements=movements(order),
+        erased_at=order.erased_at,
     )
     return seller_view(full) if viewer is Actor.SELLER else full
+
+
+def _available_at(order: Order) -> datetime | None:
+    charged_at, window = order.payment.captured_at, order.policy.settlement_window
+    return None if charged_at is None or window is None else charged_at + window
+
+
+def _merged(refund: Refund) -> Refund:
+    """Return a refund without what its payment methods would tell of points."""
+    part = refund.parts[0].model_copy(
+        update={
+            "method": PaymentMethod.CARD,
+            "payment_reference": "",
+            "reference": "",
+            "amount_minor": refund.amount_minor,
+            "status": refund.status,
+            "failure_code": None,
+        }
+    )
+    return refund.model_copy(update={"parts": (part,)})
 
 
 def seller_view(full: OrderView) -> OrderView:
@@ -131,8 +192,9 @@ def seller_view(full: OrderView) -> OrderView:
         full.delivered_at is not None or full.cancellation is not None or full.fulfilment is Fulfilment.MARKETPLACE
     )
     buyer = full.buyer
-    if buyer is not None and phone_over:
-        buyer = buyer.model_copy(update={"phone": None})
+    if buyer is not None:
+        known_as = {"email": alias(full.number, Actor.BUYER)} | ({"phone": None} if phone_over else {})
+        buyer = buyer.model_copy(update=known_as)
     return full.model_copy(
         update={
             "request": full.request and full.request.model_copy(update={"note": None if hidden else full.request.note}),
@@ -140,5 +202,10 @@ def seller_view(full: OrderView) -> OrderView:
             "address": None if hidden else full.address,
             "payment": None,
             "voids": (),
+            "business": None if hidden else full.business,
+            "purchase": None,
+            "review": None,
+            "refunds": tuple(_merged(refund) for refund in full.refunds),
+            "movements": (),
         }
     )

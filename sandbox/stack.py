@@ -1,10 +1,11 @@
-"""The embedded stack: Temporal server with Web UI, payment provider, mail sink and worker, as real processes.
+"""The embedded stack: Temporal server with Web UI, payment provider, receiver, mail sink and worker, as real processes.
 
 Everything binds to 127.0.0.1 and keeps its data in one folder, so that a stack that is started again goes on where it
 stopped. `stack.json` in that folder tells where a running stack is to be found.
 """
 
 import asyncio
+import base64
 import contextlib
 import fcntl
 import json
@@ -52,6 +53,7 @@ class Addresses(BaseModel):
     temporal: str
     ui: str | None
     provider: str
+    receiver: str
     smtp_port: int
     mail: str
     database_url: str
@@ -115,6 +117,7 @@ class Stack:
         self._temporal_port = temporal_port or free_port()
         self._ui_port = None if ui_port is None else (ui_port or free_port())
         self._provider_port, self._smtp_port, self._mail_port = provider_port, smtp_port, mail_port
+        self._receiver_port = 0
         self._server_options = (*SERVER_OPTIONS, *server_options)
         self._environment = {**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})}
         self._processes: dict[str, asyncio.subprocess.Process] = {}
@@ -149,24 +152,26 @@ class Stack:
         self._claim = claim
 
     async def _start(self, with_worker: bool) -> Addresses:
-        for stale in ("provider.port", "mail.port"):
+        files = {"provider": "provider.port", "mail sink": "mail.port", "receiver": "receiver.port"}
+        for stale in files.values():
             (self.directory / stale).unlink(missing_ok=True)
-        await asyncio.gather(self._start_server(), self._start_provider(), self._start_mail())
-        provider, mail = await asyncio.gather(
-            self._port_file("provider", "provider.port"), self._port_file("mail sink", "mail.port")
-        )
-        ports = json.loads(mail)
+        await asyncio.gather(self._start_server(), self._start_provider(), self._start_mail(), self._spawn_receiver())
+        found = await asyncio.gather(*(self._port_file(name, file) for name, file in files.items()))
+        provider, ports, self._receiver_port = found[0], json.loads(found[1]), int(found[2])
         self.addresses = Addresses(
             pid=os.getpid(),
             temporal=f"{HOST}:{self._temporal_port}",
             ui=f"http://{HOST}:{self._ui_port}" if self._ui_port else None,
             provider=f"http://{HOST}:{int(provider)}",
+            receiver=f"http://{HOST}:{self._receiver_port}",
             smtp_port=ports["smtp"],
             mail=f"http://{HOST}:{ports['http']}",
             database_url=self._environment.get("DATABASE_URL") or f"sqlite:///{self.directory / 'orders.db'}",
         )
         await self._until("provider", lambda: _answers(f"{self._found.provider}/health"))
         await self._until("mail sink", lambda: _answers(f"{self._found.mail}/health"))
+        await self._until("receiver", lambda: _answers(f"{self._found.receiver}/health"))
+        await self._until("provider", self._provider_knows_receiver)
         await self._until("server", self._server_answers)
         if self._found.ui is not None:
             await self._until("server", lambda: _answers(f"{self._found.ui}/"))
@@ -187,13 +192,18 @@ class Stack:
         await self._spawn(name, sys.executable, str(ROOT / "worker.py"), environment=environment)
         await self._until(name, lambda: self._worker_polls(name))
 
+    async def start_receiver(self) -> None:
+        """Start the receiver again where it was, and wait until it answers; the server need not run."""
+        await self._spawn_receiver()
+        await self._until("receiver", lambda: _answers(f"{self._found.receiver}/health"))
+
     async def stop(self) -> None:
         """Stop every part, workers first, each by its process id; what does not stop in time is killed."""
         if self._claim is None:
             return
         (self.directory / "stack.json").unlink(missing_ok=True)
         workers = [name for name in self._processes if name.startswith("worker")]
-        for group in (workers, ["provider", "mail sink"], ["server"]):
+        for group in (workers, ["provider", "mail sink"], ["receiver"], ["server"]):
             await asyncio.gather(*(self.stop_part(name) for name in group))
         self._claim.close()
         self._claim = None
@@ -247,9 +257,46 @@ class Stack:
             port_file="mail.port",
         )
 
-    async def _spawn_module(self, name: str, module: str, *options: str, port_file: str = "provider.port") -> None:
+    async def _spawn_receiver(self) -> None:
+        temporal = {"TEMPORAL_ADDRESS": f"{HOST}:{self._temporal_port}", "TEMPORAL_NAMESPACE": "default"}
+        await self._spawn_module(
+            "receiver",
+            "web.receiver",
+            f"--port={self._receiver_port}",
+            port_file="receiver.port",
+            environment={**self._environment, **temporal, "WEBHOOK_SECRET": self._webhook_secret()},
+        )
+
+    def _webhook_secret(self) -> str:
+        """Return the secret that signs the provider's webhooks, the same for the life of the folder."""
+        path = self.directory / "webhook.secret"
+        if not path.exists():
+            draft = path.with_name(path.name + ".draft")
+            draft.unlink(missing_ok=True)
+            draft.touch(mode=0o600)
+            draft.write_text("whsec_" + base64.b64encode(os.urandom(32)).decode())
+            draft.replace(path)
+        return path.read_text()
+
+    async def _provider_knows_receiver(self) -> bool:
+        endpoint = {"url": f"{self._found.receiver}/webhooks/payments", "secret": self._webhook_secret()}
+        try:
+            async with httpx.AsyncClient(timeout=2.0) as client:
+                return (await client.put(f"{self._found.provider}/webhooks", json=endpoint)).is_success
+        except httpx.HTTPError:
+            return False
+
+    async def _spawn_module(
+        self,
+        name: str,
+        module: str,
+        *options: str,
+        port_file: str = "provider.port",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         where = f"--port-file={self.directory / port_file}"
-        await self._spawn(name, sys.executable, "-m", module, f"--host={HOST}", where, *options)
+        command = (sys.executable, "-m", module, f"--host={HOST}", where, *options)
+        await self._spawn(name, *command, environment=environment)
 
     async def _spawn(self, name: str, *command: str, environment: Mapping[str, str] | None = None) -> None:
         claim = self._claim

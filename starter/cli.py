@@ -14,7 +14,7 @@ from rich.progress import Progress
 from temporalio.client import WorkflowExecutionStatus
 
 from domain.base import format_duration, parse_duration
-from domain.commands import BuyerReason, SellerReason
+from domain.reasons import BuyerReason, SellerReason
 from domain.order import CLOSED, Actor, Status
 from domain.placement import Placement
 from starter import carts, output, stock_cli

@@ -22,25 +22,21 @@ from temporalio.client import (
     WorkflowUpdateRPCTimeoutOrCancelledError,
     WorkflowUpdateStage,
 )
-from temporalio.common import (
-    SearchAttributePair,
-    TypedSearchAttributes,
-    WorkflowIDConflictPolicy,
-    WorkflowIDReusePolicy,
-)
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.order_clock import clock_of
 from domain.base import format_instant
-from domain.commands import MAX_COMMAND_BYTES, UnreadableCommandError, digest, parse_command
-from domain.money import format_money
+from domain.commands import MAX_COMMAND_BYTES, UnreadableCommandError, parse_command
 from domain.order import Actor, HistoryEntry, Status
 from domain.placement import Placement, PlacementError, PlaceOrder, check_against_policy
 from domain.policy import Policy, PolicyError, PolicySnapshot
 from domain.refusals import Refusal, RefusalCode, refuse
 from domain.views import OrderView
+from workflows.connection import begin_order
 from workflows.display import FLAGS, NEXT_DEADLINE, SELLER, STATUS
-from workflows.inputs import OrderInput, OrderResult
+from workflows.inputs import OrderResult
+from workflows.wire import update_id
 
 TAKEN_UP_WITHIN = timedelta(seconds=4)
 ANSWERED_WITHIN = timedelta(seconds=60)
@@ -102,6 +98,11 @@ class OrderClient:
         self._task_queue = task_queue
         self._policy = policy
 
+    @property
+    def task_queue(self) -> str:
+        """The task queue on which orders are started."""
+        return self._task_queue
+
     def handle(self, number: str) -> WorkflowHandle[Any, Any]:
         """Return the workflow handle of an order."""
         return self.temporal.get_workflow_handle(f"order-{number}")
@@ -111,30 +112,16 @@ class OrderClient:
 
         Raises InputError where the policy forbids it, RefusedError for a taken number, UnreachableError.
         """
-        number, content = placement.order_number, placement.content()
-        policy = self._snapshot(placement)
-        units = sum(line.quantity for line in placement.lines)
-        fee = policy.shipping_options[placement.shipping_option]
-        total = fee + sum(line.quantity * line.unit_price.amount_minor for line in placement.lines)
+        number, place = placement.order_number, PlaceOrder(placement=placement, policy=self.snapshot(placement))
         try:
-            handle = await self.temporal.start_workflow(
-                "order",
-                OrderInput(place=PlaceOrder(placement=placement, policy=policy)),
-                id=f"order-{number}",
-                task_queue=self._task_queue,
-                id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
-                memo={"content": content},
-                static_summary=f"{units} units, {format_money(total, policy.currency)}, seller {placement.seller_id}",
-                search_attributes=_first_attributes(placement, policy),
-            )
+            handle = await begin_order(self.temporal, self._task_queue, place)
         except WorkflowAlreadyStartedError:
-            return await self._attach(number, content)
+            return await self._attach(number, placement.content())
         except RPCError as error:
-            raise _unreachable(error) from error
+            raise unreachable(error) from error
         return Placed(number, handle, attached=False)
 
-    def _snapshot(self, placement: Placement) -> PolicySnapshot:
+    def snapshot(self, placement: Placement) -> PolicySnapshot:
         """Fix the policy for the order; raises InputError with everything in it that the policy does not know."""
         known = self._policy
         seller = (
@@ -177,7 +164,7 @@ class OrderClient:
         try:
             await self.handle(number).result()
         except Exception as error:  # noqa: BLE001 - the failure is the answer
-            refusal = _refusal_of(error)
+            refusal = refusal_of(error)
             return RefusedError(refusal) if refusal else error
         return UnreachableError(f"order {number} did not fail")
 
@@ -207,10 +194,7 @@ class OrderClient:
             raise InputError(f"command: {size} bytes; at most {MAX_COMMAND_BYTES}")
         handle = self.handle(number)
         try:
-            # The server answers an Update id that it knows by itself; the order must see an id that is used again for
-            # another command, to refuse it.
-            update_id = f"{command_id}-{digest(name, command)[:12]}"
-            taken_up = await self._update(handle, name, payload, update_id)
+            taken_up = await self._update(handle, name, payload, update_id(name, command, command_id))
             if taken_up is None:
                 await handle.signal(name, payload)
                 return Reply(command_id, None)
@@ -218,17 +202,17 @@ class OrderClient:
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
                 raise RefusedError(await self._closed(number)) from error
-            raise _unreachable(error) from error
+            raise unreachable(error) from error
 
     async def _update(
-        self, handle: WorkflowHandle[Any, Any], name: str, payload: Mapping[str, Any], update_id: str
+        self, handle: WorkflowHandle[Any, Any], name: str, payload: Mapping[str, Any], known_as: str
     ) -> WorkflowUpdateHandle[OrderView] | None:
         """Send the Update; None where no worker takes it up in time, in which case the server may forget it."""
         try:
             return await handle.start_update(
                 name,
                 payload,
-                id=update_id,
+                id=known_as,
                 wait_for_stage=WorkflowUpdateStage.ACCEPTED,
                 result_type=OrderView,
                 rpc_timeout=TAKEN_UP_WITHIN,
@@ -263,11 +247,11 @@ class OrderClient:
                 raise InputError(
                     f"order_number: there is no order {number}; `starter list` shows those there are"
                 ) from error
-            raise _unreachable(error) from error
+            raise unreachable(error) from error
 
     async def clock(self, number: str) -> datetime:
         """Return the order's own clock, UTC: ahead of ours where the order has travelled."""
-        return _clock(await self.describe(number))
+        return clock_of(await self.describe(number))
 
     async def order(self, number: str, viewer: Actor = Actor.OPERATOR) -> OrderView:
         """Return the order as `viewer` may see it; raises UnreachableError when no worker answers."""
@@ -277,11 +261,11 @@ class OrderClient:
                 "order", viewer, result_type=OrderView, rpc_timeout=LOOKED_UP_WITHIN
             )
         except RPCError as error:
-            raise _unreachable(error) from error
+            raise unreachable(error) from error
         if found.status is not WorkflowExecutionStatus.RUNNING:
             return view
         # A query sees the time of the order's last event; what is shown is how much is left of each window by now.
-        now = max(view.clock, _clock(found))
+        now = max(view.clock, clock_of(found))
         windows = tuple(
             each.model_copy(update={"closed": each.closed or each.closes_at <= now}) for each in view.windows
         )
@@ -294,7 +278,7 @@ class OrderClient:
                 "history", result_type=list[HistoryEntry], rpc_timeout=LOOKED_UP_WITHIN
             )
         except RPCError as error:
-            raise _unreachable(error) from error
+            raise unreachable(error) from error
         return entries
 
     async def orders(
@@ -324,22 +308,7 @@ class OrderClient:
                     placed_at=each.start_time,
                 )
         except RPCError as error:
-            raise _unreachable(error) from error
-
-
-def _clock(found: WorkflowExecutionDescription) -> datetime:
-    extended = found.raw_description.workflow_extended_info
-    if extended.HasField("time_skipping_info"):
-        return extended.time_skipping_info.current_time.ToDatetime(tzinfo=UTC)
-    return datetime.now(UTC)
-
-
-def _first_attributes(placement: Placement, policy: PolicySnapshot) -> TypedSearchAttributes:
-    seller = SearchAttributePair(SELLER, placement.seller_id)
-    if not policy.live_attributes:
-        return TypedSearchAttributes([seller])
-    deadline = SearchAttributePair(NEXT_DEADLINE, datetime.now(UTC) + policy.processing_window)
-    return TypedSearchAttributes([seller, SearchAttributePair(STATUS, Status.PENDING.value), deadline])
+            raise unreachable(error) from error
 
 
 async def _answer(update: WorkflowUpdateHandle[OrderView]) -> OrderView | None:
@@ -348,20 +317,22 @@ async def _answer(update: WorkflowUpdateHandle[OrderView]) -> OrderView | None:
     except WorkflowUpdateRPCTimeoutOrCancelledError:
         return None
     except WorkflowUpdateFailedError as error:
-        refusal = _refusal_of(error)
+        refusal = refusal_of(error)
         if refusal is None:
             raise
         raise RefusedError(refusal) from error
 
 
-def _refusal_of(error: BaseException) -> Refusal | None:
+def refusal_of(error: BaseException) -> Refusal | None:
+    """Return the refusal that an error of Temporal carries, None where it carries none."""
     cause = error.__cause__
     if isinstance(cause, ApplicationError) and cause.details:
         return Refusal.model_validate(cause.details[0])
     return None
 
 
-def _unreachable(error: RPCError) -> Exception:
+def unreachable(error: RPCError) -> Exception:
+    """Return the error to raise for one of Temporal's: InputError for what is not there, else UnreachableError."""
     if error.status is RPCStatusCode.NOT_FOUND:
         return InputError(f"order: {error.message}")
     if error.status in _NO_ANSWER:

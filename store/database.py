@@ -3,7 +3,7 @@
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TypeVar
@@ -42,13 +42,14 @@ class Database:
         with Session(self.engine) as session:
             return work(session)
 
-    def write(self, order_number: str | None, work: Callable[[Session], T]) -> T:
-        """Run `work` in one transaction, alone on its order, and return its answer; an error leaves nothing changed."""
+    def write(self, order_numbers: str | Collection[str] | None, work: Callable[[Session], T]) -> T:
+        """Run `work` in one transaction, alone on its orders, and return its answer; an error leaves nothing changed."""
+        alone_on = [order_numbers] if isinstance(order_numbers, str) else sorted(order_numbers or ())
         for attempt in range(ATTEMPTS):
             try:
                 with self._turn, Session(self._writer, expire_on_commit=False) as session, session.begin():
-                    if order_number is not None:
-                        _lock(session.connection(), f"order {order_number}")
+                    for number in alone_on:
+                        _lock(session.connection(), f"order {number}")
                     return work(session)
             except DBAPIError as error:
                 if attempt == ATTEMPTS - 1 or not _may_run_again(error):

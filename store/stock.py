@@ -73,6 +73,20 @@ def reserve(session: Session, reservation: Reservation, reserved_at: datetime) -
     return None
 
 
+def withdraw(session: Session, order_number: str) -> None:
+    """Give back what an order holds and forget that it held it; for an order that was never begun."""
+    head = session.get(HeadTable, order_number)
+    if head is None:
+        return
+    held = _held(session, order_number)
+    stock = _locked(session, head.seller_id, held)
+    for sku, row in held.items():
+        _move(row, stock[sku], 0, row.shipped)
+        session.delete(row)
+    session.flush()
+    session.delete(head)
+
+
 def follow(session: Session, record: OrderView) -> None:
     """Bring the stock in line with an order's newest snapshot: release or raise, and take away what it shipped."""
     head = session.get(HeadTable, record.number)

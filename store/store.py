@@ -1,4 +1,4 @@
-"""The store: records of the orders, written in the background, and the stock that follows them.
+"""The store: records of the orders, written in the background, and the stock and the ledger that follow them.
 
 Synchronous; call it from as many threads and processes as you like. Every method is one transaction.
 """
@@ -8,19 +8,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from sqlalchemy import delete
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session, col, select
 
 from domain.effects import NoticeKind, Reservation
+from domain.movements import Movement
 from domain.order import Actor, HistoryEntry, Status
 from domain.views import OrderView
-from store import records, stock
+from store import ledger, records, stock
 from store.database import Database
+from store.ledger import Balance, LedgerRow, Unbalanced
 from store.records import Cursor
 from store.stock import Shortage, StockRow
-from store.tables import NoticeTable, OrderTable
+from store.tables import LineTable, NoticeTable, OrderTable
 
-__all__ = ["Cursor", "NoticeRow", "NumberTaken", "Shortage", "StockRow", "Store"]
+__all__ = [
+    "Balance",
+    "Cursor",
+    "LedgerRow",
+    "NoticeRow",
+    "NumberTaken",
+    "Shortage",
+    "StockRow",
+    "Store",
+    "Unbalanced",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -79,22 +92,60 @@ class Store:
         """
         now = datetime.now(UTC)
 
-        def work(session: Session) -> Shortage | NumberTaken | None:
-            if stock.is_over(session, reservation) or (record is not None and records.is_taken(session, record)):
-                return NumberTaken(reservation.order_number)
-            short = stock.reserve(session, reservation, record.placed_at if record else now)
-            if short is None and record is not None:
-                records.write_snapshot(session, record, now)
-            return short
+        return self._database.write(
+            reservation.order_number, lambda session: _reserve(session, reservation, record, now)
+        )
 
-        return self._database.write(reservation.order_number, work)
+    def reserve_all(
+        self, orders: Sequence[tuple[Reservation, OrderView]]
+    ) -> dict[str, Shortage | NumberTaken]:
+        """Do for several orders what `reserve` does for one, all or nothing.
+
+        Returns an empty mapping when every order holds its units; otherwise nothing is changed, and the mapping says by
+        order number what stands against it. Policy: P2, P3, P4.
+        """
+        now, refused = datetime.now(UTC), _RefusedError({})
+        # Row locks are taken by seller and then by sku, as every other transaction takes them.
+        by_seller = sorted(orders, key=lambda each: (each[0].seller_id, each[0].order_number))
+
+        def work(session: Session) -> dict[str, Shortage | NumberTaken]:
+            refused.orders.clear()
+            for reservation, record in by_seller:
+                answer = _reserve(session, reservation, record, now)
+                if answer is not None:
+                    refused.orders[reservation.order_number] = answer
+            if refused.orders:
+                raise refused
+            return {}
+
+        try:
+            return self._database.write([reservation.order_number for reservation, _ in orders], work)
+        except _RefusedError as error:
+            return error.orders
+
+    def withdraw(self, number: str, content: str) -> bool:
+        """Undo the reservation and the first record of an order that was never begun; return whether it was undone.
+
+        An order of other content, and one that has a history, is left as it is. Policy: P2, C9.
+        """
+
+        def work(session: Session) -> bool:
+            row = session.get(OrderTable, number)
+            if row is None or row.content != content or records.history(session, number):
+                return False
+            stock.withdraw(session, number)
+            session.exec(delete(LineTable).where(col(LineTable.order_number) == number))
+            session.delete(row)
+            return True
+
+        return self._database.write(number, work)
 
     def record(self, record: OrderView, entries: Sequence[HistoryEntry] = ()) -> None:
-        """Write a snapshot with its history and bring the stock in line with it.
+        """Write a snapshot with its history, bring the stock in line with it and post its movements of money.
 
-        An older or repeated one changes nothing. One that needs more than is reserved is believed without asking for
-        stock: the order exists.
-        A number that belongs to an order of other content is left alone. Policy: C9, C10, D3.
+        An older or repeated one changes nothing, except that what it knows of history and movements is added where it
+        is missing. One that needs more than is reserved is believed without asking for stock: the order exists.
+        A number that belongs to an order of other content is left alone. Policy: C9, C10, D3, S7.
         """
 
         def work(session: Session) -> None:
@@ -104,6 +155,7 @@ class Store:
             if records.write_snapshot(session, record, datetime.now(UTC)):
                 stock.follow(session, record)
             records.write_history(session, record.number, entries)
+            _post(session, record)
 
         self._database.write(record.number, work)
 
@@ -205,6 +257,57 @@ class Store:
             )
         )
 
+    def balances(self, account_prefix: str | None = None) -> list[Balance]:
+        """Return what each account of the ledger holds, of all or of those that begin with `account_prefix`.
+
+        In minor units, debits less credits, by account and currency. Policy: S7.
+        """
+        return self._database.read(lambda session: ledger.balances(session, account_prefix))
+
+    def entries(self, order_number: str | None = None, account: str | None = None) -> list[LedgerRow]:
+        """Return the ledger's entries of one order, of one account or of all, the oldest first."""
+        return self._database.read(lambda session: ledger.entries(session, order_number, account))
+
+    def movements(self, order_numbers: Sequence[str]) -> dict[str, list[Movement]]:
+        """Return what the ledger has of each of the orders, by order number; an empty list where it has nothing."""
+        return self._database.read(lambda session: ledger.movements_of(session, order_numbers))
+
+    def unbalanced(self) -> list[Unbalanced]:
+        """Return the ledger's movements whose debits are not their credits; there should be none."""
+        return self._database.read(ledger.unbalanced)
+
+    def orders_without_record(self) -> list[str]:
+        """Return the order numbers that the ledger knows and the store has no order of; there should be none."""
+        return self._database.read(ledger.orders_without_record)
+
     def counts_by_status(self, seller_id: str | None = None) -> dict[Status, int]:
         """Return how many orders are in each status, of one seller or of all, also where there are none."""
         return self._database.read(lambda session: records.counts_by_status(session, seller_id))
+
+
+class _RefusedError(Exception):
+    """Takes back a transaction in which some orders could not be had, and says why."""
+
+    def __init__(self, orders: dict[str, Shortage | NumberTaken]) -> None:
+        super().__init__()
+        self.orders = orders
+
+
+def _reserve(
+    session: Session, reservation: Reservation, record: OrderView | None, now: datetime
+) -> Shortage | NumberTaken | None:
+    if stock.is_over(session, reservation) or (record is not None and records.is_taken(session, record)):
+        return NumberTaken(reservation.order_number)
+    short = stock.reserve(session, reservation, record.placed_at if record else now)
+    if short is None and record is not None:
+        records.write_snapshot(session, record, now)
+        _post(session, record)
+    return short
+
+
+def _post(session: Session, record: OrderView) -> None:
+    """Post the movements of `record`; one that does not balance is left out and logged, so that the record is written."""
+    for each in record.movements:
+        if not each.is_balanced:
+            _log.error("ledger: movement %s does not balance and is not posted: %s", each.movement_id, each.entries)
+    ledger.write_movements(session, [each for each in record.movements if each.is_balanced])

@@ -1,4 +1,4 @@
-"""The tables: orders as their newest snapshot shows them, their history and notices, the stock and who holds it."""
+"""The tables: orders as their newest snapshot shows them, their history and notices, stock and who holds it, the ledger."""
 
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -154,3 +154,22 @@ class NoticeTable(Table, table=True):
     status: str
     error: str | None = Field(default=None, sa_type=Text)
     sent_at: datetime = Field(sa_type=UtcInstant)
+
+
+class LedgerTable(Table, table=True):
+    """One entry of a balanced movement of money: debit > 0, credit < 0; the database lets none be changed or removed."""
+
+    __tablename__ = "ledgerentry"
+    __table_args__ = (
+        Index("ix_ledgerentry_account", "account"),
+        Index("ix_ledgerentry_order_number", "order_number"),
+    )
+
+    movement_id: str = Field(primary_key=True)
+    position: int = Field(primary_key=True, sa_type=BigInteger)
+    kind: str
+    order_number: str
+    account: str
+    currency: str
+    amount_minor: int = Field(sa_type=BigInteger)
+    at: datetime = Field(sa_type=UtcInstant)

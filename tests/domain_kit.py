@@ -336,3 +336,21 @@ def in_state(status: Status, placed: Json | None = None) -> Scene:
 def command(name: str, actor: Actor | str = "buyer", **fields: Any) -> CommandEvent:
     """Return a command as the machine takes it."""
     return CommandEvent(name, parse_command(name, {"actor": str(actor), **fields}), "c")
+
+
+FIELDS: dict[str, Json] = {
+    "edit": {"shipping_address": NEW_ADDRESS},
+    "ship": PARCEL,
+    "extend_edit": {"minutes": 5},
+    "pay_again": {"card": "card-new"},
+    "hold_for_review": {"reason": "unusual order"},
+    "cancel_items": {"lines": [{"sku": "B", "quantity": 1}], "consent": "by telephone on 1 March"},
+    "send_message": {"text": "Where is my order?"},
+    "rate": {"stars": 5},
+    "refund": {"reason": "goodwill"},
+    "retry_refund": {"refund_id": "R1"},
+    "payment_event": {"reference": f"{NUMBER}/1/authorize", "event": "payment.paid"},
+    "return_to_sender": {"reason": "refused"},
+    "ask_to_wait": {"until": (T0 + 10 * DAY).isoformat()},
+}
+"""What each command needs besides its actor."""

@@ -14,7 +14,7 @@ from temporalio.worker import Worker
 from activities.mail import Mailer
 from activities.provider import HttpPaymentProvider
 from activities.settings import Settings
-from domain.order import Actor, HistoryEntry, Status
+from domain.order import CLOSED, Actor, HistoryEntry, Status
 from domain.policy import Policy, load_policy
 from domain.views import OrderView
 from sandbox.stack import ROOT, Addresses, Stack
@@ -138,13 +138,31 @@ class Live:
         return found
 
     async def ended(self, number: str) -> None:
-        """Wait until the workflow is closed, so that every effect has been seen through."""
+        """Wait until the order is closed and every effect has been seen through; its workflow may stay for the retention period."""
 
         async def closed() -> bool:
             found = await self.orders.describe(number)
-            return found.status is not WorkflowExecutionStatus.RUNNING
+            if found.status is not WorkflowExecutionStatus.RUNNING:
+                return True
+            order = await self.order(number)
+            if order.status not in CLOSED or order.voids or found.raw_description.pending_activities:
+                return False
+            stored = self.store.order(number)
+            return stored is not None and stored.version == order.version
 
         await until(closed, f"the end of order {number}")
+
+    async def erased(self, number: str) -> None:
+        """Move the order past its retention period and wait until its workflow has ended."""
+        order = await self.order(number)
+        closed_at = order.cancellation.at if order.cancellation else order.completed_at
+        assert closed_at is not None
+        await self.travel_to(number, closed_at + 31 * DAY)
+
+        async def over() -> bool:
+            return (await self.orders.describe(number)).status is not WorkflowExecutionStatus.RUNNING
+
+        await until(over, f"the end of the workflow of {number}")
 
     async def travel(self, number: str, by: timedelta) -> None:
         """Move the order's clock ahead."""

@@ -26,7 +26,8 @@ from domain_kit import (
     unshipped,
 )
 
-from domain.commands import COMMANDS, BuyerReason, SellerReason
+from domain.commands import COMMANDS
+from domain.reasons import BuyerReason, SellerReason
 from domain.effects import NoticeKind, Outcome, Result, Void
 from domain.order import Actor, Flag, PaymentStatus, Status
 from domain.views import view

@@ -1,10 +1,21 @@
 """What each notice tells, and what it keeps from whom."""
 
 from datetime import timedelta
+from enum import StrEnum
 from itertools import product
 
 import pytest
-from notice_samples import NUMBER, T0, mail, make_notice, make_view, parts_of
+from notice_samples import (
+    NUMBER,
+    PAYMENTS,
+    T0,
+    mail,
+    make_case,
+    make_notice,
+    make_refund,
+    make_view,
+    parts_of,
+)
 
 from activities import rendering
 from activities.rendering import RECIPIENTS, TONGUES, render
@@ -17,17 +28,8 @@ from domain.order import (
     RequestStatus,
     Status,
 )
-
-BUYER_REASONS = ("changed_mind", "ordered_by_mistake", "found_cheaper", "arrives_too_late", "wrong_address", "other")
-SELLER_REASONS = (
-    "no_inventory",
-    "buyer_cancelled",
-    "undeliverable_address",
-    "pricing_error",
-    "customer_exchange",
-    "general_adjustment",
-)
-SYSTEM_REASONS = ("payment_unverified", "shipment_unconfirmed")
+from domain.reasons import BuyerReason, ParcelReason, ReturnReason, SellerReason, SystemReason
+from domain.refund import Deduction, DeductionKind, PaymentMethod, RefundPart, RefundReason
 
 
 @pytest.mark.rule("C9")
@@ -35,18 +37,49 @@ SYSTEM_REASONS = ("payment_unverified", "shipment_unconfirmed")
 @pytest.mark.parametrize("recipient", ["buyer", "seller"])
 @pytest.mark.parametrize(
     ("actor", "reasons"),
-    [(Actor.BUYER, BUYER_REASONS), (Actor.SELLER, SELLER_REASONS), (Actor.SYSTEM, SYSTEM_REASONS)],
+    [(Actor.BUYER, BuyerReason), (Actor.SELLER, SellerReason), (Actor.SYSTEM, SystemReason)],
 )
 def test_every_reason_code_is_put_into_words(
-    actor: Actor, reasons: tuple[str, ...], recipient: str, language: str
+    actor: Actor, reasons: type[StrEnum], recipient: str, language: str
 ) -> None:
     """A cancellation mail words each reason differently, never as its code."""
     texts = set()
     for reason in reasons:
-        cancellation = Cancellation(actor=actor, reason=reason, at=T0, counts_in_rate=False)
+        cancellation = Cancellation(actor=actor, reason=reason.value, at=T0, counts_in_rate=False)
         text = mail("order_cancelled", recipient, make_view(language, cancellation=cancellation))[1]
-        assert reason not in text.split() or reason == "other"
-        assert "_" not in text
+        assert_worded(reason.value, text)
+        texts.add(text)
+    assert len(texts) == len(reasons)
+
+
+def assert_worded(code: str, text: str) -> None:
+    """Assert that `text` does not name a reason by its code."""
+    assert code not in text.split() or code in ("other", "damaged", "goodwill", "refused")
+    assert "_" not in text
+
+
+@pytest.mark.rule("R3", "R4")
+@pytest.mark.parametrize("language", TONGUES)
+@pytest.mark.parametrize("recipient", ["buyer", "seller"])
+def test_every_refund_reason_and_deduction_is_put_into_words(recipient: str, language: str) -> None:
+    """A refund mail words each reason and each deduction differently, never as its code."""
+    texts = set()
+    for reason, kind in product(RefundReason, DeductionKind):
+        refund = make_refund(reason=reason, deductions=(Deduction(kind=kind, amount_minor=6000),))
+        text = mail("refund_requested", recipient, make_view(language, refunds=(refund,)))[1]
+        assert_worded(reason.value, text)
+        texts.add(text)
+    assert len(texts) == len(RefundReason) * len(DeductionKind)
+
+
+@pytest.mark.parametrize("language", TONGUES)
+@pytest.mark.parametrize("reasons", [BuyerReason, ReturnReason, ParcelReason])
+def test_every_reason_of_a_case_is_put_into_words(reasons: type[StrEnum], language: str) -> None:
+    """A case's mail words each reason that opens one differently, never as its code."""
+    texts = set()
+    for reason in reasons:
+        text = mail("case_opened", "seller", make_view(language, cases=(make_case(reason=reason.value),)))[1]
+        assert_worded(reason.value, text)
         texts.add(text)
     assert len(texts) == len(reasons)
 
@@ -117,9 +150,11 @@ def test_the_first_shipment_mail_tells_the_charge() -> None:
 
 @pytest.mark.rule("S2")
 def test_both_sides_are_told_of_a_failed_charge() -> None:
-    """The buyer is asked for another card, and the seller not to ship."""
+    """The buyer is asked for another payment method, and the seller not to ship, without a word on how it was paid."""
     assert "Nothing has been charged" in mail("payment_problem", "buyer", make_view())[1]
-    assert "Please do not ship" in mail("payment_problem", "seller", make_view())[1]
+    told = mail("payment_problem", "seller", make_view())[1]
+    assert "Please do not ship" in told
+    assert "card" not in told
 
 
 def test_a_pending_orders_payment_problem_names_the_processing_deadline() -> None:
@@ -207,6 +242,9 @@ def test_a_seller_is_never_told_how_an_order_is_paid(kind: str, language: str) -
     paid, unpaid = make_view(language), make_view(language, payment=None)
     notice = make_notice(kind, "seller")
     assert parts_of(render(notice, paid)) == parts_of(render(notice, unpaid))
+    parts = RefundPart(method=PaymentMethod.KONBINI, payment_reference="p", reference="f", amount_minor=54000)
+    elsewhere = make_view(language, payment=PAYMENTS["points"], refunds=(make_refund(parts=(parts,)),))
+    assert parts_of(render(notice, elsewhere)) == parts_of(render(notice, paid))
 
 
 @pytest.mark.rule("A7")

@@ -5,6 +5,7 @@ from datetime import timedelta
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import SMTP, default
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,27 @@ from babel.messages.pofile import read_po
 from babel.support import NullTranslations
 from hypothesis import given
 from hypothesis import strategies as st
-from notice_samples import CASES, NUMBER, T0, make_notice, make_view, parts_of, words_of
+from notice_samples import (
+    CASES,
+    NUMBER,
+    SAMPLES,
+    T0,
+    Sample,
+    make_case,
+    make_message,
+    make_notice,
+    make_refund,
+    make_view,
+    parts_of,
+    sample_of,
+    words_of,
+)
 
 from activities import rendering
 from activities.rendering import RECIPIENTS, TONGUES, message_id, render
 from domain.effects import NoticeKind
 from domain.lifecycle import ROWS, Mail
+from domain.message import alias
 from domain.order import (
     Actor,
     Buyer,
@@ -29,6 +45,8 @@ from domain.views import OrderView
 
 ACTIVITIES = Path(rendering.__file__).parent
 TOTALS = {"ja": "￥129,900", "zh": "¥1,299.00", "en": "$1,299.00", "it": "1.299,00\xa0€"}
+REFUNDED = {"ja": "￥54,000", "zh": "¥540.00", "en": "$540.00", "it": "540,00\xa0€"}
+WITHOUT_AMOUNT = ("shipped", "message", "case_opened", "case_changed")
 SHIP_BY = {
     "ja": "2026年3月3日(火) 12:30（日本標準時）",
     "zh": "2026年3月3日 11:30（中国标准时间）",
@@ -39,11 +57,11 @@ SHIP_BY = {
 
 @pytest.mark.rule("D1")
 @pytest.mark.parametrize("language", TONGUES)
-@pytest.mark.parametrize(("kind", "recipient"), CASES)
-def test_every_notice_renders_in_every_language(kind: str, recipient: str, language: str) -> None:
-    """Every kind of notice is a mail to its recipient with number, total and both forms in the recipient's language."""
-    order = make_view(language)
-    message = render(make_notice(kind, recipient), order)
+@pytest.mark.parametrize("sample", SAMPLES, ids=str)
+def test_every_notice_renders_in_every_language(sample: Sample, language: str) -> None:
+    """Every kind of notice, in every state, is a mail to its recipient with number, amount and both forms in its language."""
+    kind, recipient = sample.kind, sample.recipient
+    message = sample_of(sample, language)
     subject, text, html = parts_of(message)
     assert subject == str(message["Subject"])
     address = message["To"].addresses[0]
@@ -52,13 +70,17 @@ def test_every_notice_renders_in_every_language(kind: str, recipient: str, langu
     for form in (subject, text, words_of(html)):
         assert NUMBER in form
         assert not re.search(r"%\(|{{|{%|None|\[\]", form)
-    if kind != "shipped" or recipient != "buyer":
-        assert TOTALS[language] in text
-        assert TOTALS[language] in words_of(html)
+    if kind not in WITHOUT_AMOUNT:
+        amount = (REFUNDED if kind.startswith("refund") else TOTALS)[language]
+        assert amount in text
+        assert amount in words_of(html)
     assert f'<html lang="{TONGUES[language].html_lang}">' in html
-    assert message["Auto-Submitted"] == "auto-generated"
-    assert message["Date"].datetime == order.clock
-    assert message["From"] == "Marketplace <orders@marketplace.example>"
+    assert message["Date"].datetime == make_view().clock
+    # A message was written by a person, every other notice by the marketplace.
+    assert message["Auto-Submitted"] == (None if kind == "message" else "auto-generated")
+    if kind != "message":
+        assert message["From"] == "Marketplace <orders@marketplace.example>"
+        assert message["Reply-To"] is None
 
 
 @pytest.mark.rule("D1")
@@ -99,13 +121,21 @@ class _Bracketed(NullTranslations):
     ugettext = gettext
 
 
-@pytest.mark.rule("D1")
-@pytest.mark.parametrize(("kind", "recipient"), CASES)
-def test_every_word_of_a_notice_can_be_translated(kind: str, recipient: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rendered with a catalogue that brackets each message, no word stands outside the brackets."""
+_bracketed_environment = lru_cache(rendering.environment.__wrapped__)
+
+
+@pytest.fixture
+def bracketed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Render with a catalogue that brackets each message."""
     monkeypatch.setattr(rendering, "translations", lambda _: _Bracketed())
-    monkeypatch.setattr(rendering, "environment", rendering.environment.__wrapped__)
-    subject, text, html = parts_of(render(make_notice(kind, recipient), make_view("ja")))
+    monkeypatch.setattr(rendering, "environment", _bracketed_environment)
+
+
+@pytest.mark.rule("D1")
+@pytest.mark.parametrize("sample", SAMPLES, ids=str)
+def test_every_word_of_a_notice_can_be_translated(sample: Sample, bracketed: None) -> None:
+    """Rendered with a catalogue that brackets each message, no word stands outside the brackets."""
+    subject, text, html = parts_of(sample_of(sample, "ja"))
     for form in (subject, text, words_of(html)):
         assert "⟦" in form
         bare, found = form, 1
@@ -120,10 +150,10 @@ def _english(text: str) -> list[str]:
 
 @pytest.mark.rule("D1")
 @pytest.mark.parametrize("language", ["ja", "zh"])
-@pytest.mark.parametrize(("kind", "recipient"), CASES)
-def test_no_english_is_left_in_a_translated_notice(kind: str, recipient: str, language: str) -> None:
+@pytest.mark.parametrize("sample", SAMPLES, ids=str)
+def test_no_english_is_left_in_a_translated_notice(sample: Sample, language: str) -> None:
     """A Japanese or Chinese notice about an order without Latin letters holds no Latin letters."""
-    subject, text, html = parts_of(render(make_notice(kind, recipient), make_view(language)))
+    subject, text, html = parts_of(sample_of(sample, language))
     assert [_english(form) for form in (subject, text, words_of(html))] == [[], [], []]
 
 
@@ -169,13 +199,13 @@ HOSTILE = (
 )
 
 
-def assert_harmless(message: EmailMessage) -> None:
+def assert_harmless(message: EmailMessage, to: str = "buyer@mail.example") -> None:
     """Assert that the wire form of `message` holds its own headers, one recipient, and only 7-bit lines of legal length."""
     raw = message.as_bytes(policy=SMTP)
     received = message_from_bytes(raw, policy=default)
     assert received.keys() == message.keys()
     assert not received.defects
-    assert [each.addr_spec for each in received["To"].addresses] == ["buyer@mail.example"]
+    assert [each.addr_spec for each in received["To"].addresses] == [to]
     assert raw.isascii()
     assert max(map(len, raw.split(b"\r\n"))) <= 998
 
@@ -199,6 +229,33 @@ def test_no_name_adds_a_header(name: str) -> None:
     assert_harmless(render(make_notice("order_edited", "buyer"), hostile_view(name)))
 
 
+@pytest.mark.rule("V6")
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_name_stays_within_the_name_of_a_message(name: str) -> None:
+    """A writer's name adds no header and no address to From and Reply-To, which hold the alias alone."""
+    message = render(make_notice("message", "seller"), hostile_view(name))
+    assert_harmless(message, "seller@shop.example")
+    received = message_from_bytes(message.as_bytes(policy=SMTP), policy=default)
+    for header in ("From", "Reply-To"):
+        assert [each.addr_spec for each in received[header].addresses] == [alias(NUMBER, "buyer")]
+
+
+@given(st.text(min_size=1, max_size=300))
+def test_no_text_of_a_message_leaves_its_quotation(text: str) -> None:
+    """Whatever is written, the mail keeps its headers, each line stands behind a quotation mark, and no markup is added."""
+    order = make_view(messages=(make_message("buyer", text=text),))
+    message = render(make_notice("message", "seller"), order)
+    assert_harmless(message, "seller@shop.example")
+    plain = parts_of(render(make_notice("message", "seller"), make_view(messages=(make_message("buyer", text="x"),))))
+    written, html = parts_of(message)[1:]
+    before, after = plain[1].split("> x\n")
+    assert written.startswith(before)
+    assert written.endswith(after)
+    quoted = written[len(before) : len(written) - len(after)].split("\n")
+    assert all(line.startswith(">") for line in quoted if line)
+    assert re.sub(r"[^<]*(<[^>]*>)[^<]*", r"\1", html) == re.sub(r"[^<]*(<[^>]*>)[^<]*", r"\1", plain[2])
+
+
 @pytest.mark.parametrize("email", ["a..b@x.example", ".a@x.example", "%+-_@x-.example"])
 def test_every_address_that_the_domain_takes_can_be_written_to(email: str) -> None:
     """An address that is odd yet accepted at placement does not break the mail."""
@@ -211,15 +268,19 @@ def test_every_address_that_the_domain_takes_can_be_written_to(email: str) -> No
     assert f"{address.username}@{address.domain}" == email
 
 
-def test_markup_in_a_title_is_shown_and_not_run() -> None:
-    """The HTML part escapes what comes from outside."""
-    line = Line(sku="1", title="<script>alert(1)</script>", quantity=1, unit_price_minor=1)
-    for kind, recipient in CASES:
-        html = parts_of(
-            render(make_notice(kind, recipient), make_view(lines=(line,), shipments=make_view().shipments))
-        )[2]
-        assert "<script" not in html
-    assert "&lt;script&gt;" in html
+@pytest.mark.parametrize(("kind", "recipient"), CASES)
+def test_markup_from_outside_is_shown_and_not_run(kind: str, recipient: str) -> None:
+    """The HTML part escapes what comes from outside: titles, messages, memos and notes."""
+    evil = "<script>alert(1)</script>"
+    order = make_view(
+        lines=(Line(sku="111", title=evil, quantity=1, unit_price_minor=1),),
+        messages=(make_message("buyer", text=evil), make_message("seller", text=evil)),
+        refunds=(make_refund(memo=evil),),
+        cases=(make_case(note=evil),),
+    )
+    html = parts_of(render(make_notice(kind, recipient), order))[2]
+    assert "<script" not in html
+    assert "&lt;script&gt;" in html or kind in ("refund_paid", "refund_failed")
 
 
 def test_message_ids_are_stable_and_distinct() -> None:
@@ -253,6 +314,14 @@ def test_a_view_without_buyer_cannot_be_mailed_to_the_buyer() -> None:
     """A buyer's notice needs the full view."""
     with pytest.raises(ValueError, match="hides"):
         render(make_notice("order_edited", "buyer"), make_view(buyer=None))
+
+
+@pytest.mark.parametrize(("kind", "recipient"), [case for case in CASES if make_notice(*case).subject_id])
+def test_a_notice_about_nothing_is_an_error(kind: str, recipient: str) -> None:
+    """A notice about a message, refund or case that the order does not have is an error, not a mail."""
+    empty = make_view(messages=(), refunds=(), cases=())
+    with pytest.raises(ValueError, match="does not have"):
+        render(make_notice(kind, recipient), empty)
 
 
 def test_every_notice_of_the_lifecycle_can_be_written() -> None:

@@ -13,7 +13,9 @@ from provider_kit import NOW, capture_of, folded, hold_of, logged, new_card, new
 
 from activities.provider import HttpPaymentProvider, PaymentProvider, ProviderContractError
 from domain.effects import Result
-from sandbox.provider_store import Clock, Ledger, Payment
+from sandbox.provider_book import Book
+from sandbox.provider_store import Ledger
+from sandbox.provider_tables import Clock, Payment
 
 pytest_plugins = ["provider_kit"]
 
@@ -209,14 +211,15 @@ async def test_a_lapsed_hold_no_longer_counts(sandbox: HttpPaymentProvider, http
 def test_without_a_clock_holds_lapse_by_the_providers_own(tmp_path: Path) -> None:
     """A caller that sends no clock is judged by the provider's, and a lapse frees the card for other orders."""
     card = new_card()
-    ledger = Ledger(tmp_path / "provider.db", timedelta(0))
+    book = Book(tmp_path / "provider.db")
+    ledger = Ledger(book, timedelta(0))
     ledger.set_limit(card, None, 1000)
     for hold in (hold_of(card), hold_of(card)):
         own_clock = Clock(datetime.now(UTC), own=True)
         payment = Payment(hold.reference, hold.order_number, 1000, "EUR", card)
         assert ledger.authorize(payment, own_clock).body["status"] == "authorized"
     assert ledger.accounts(Clock(datetime.now(UTC), own=True))[0]["held_minor"] == 0
-    ledger.close()
+    book.close()
 
 
 async def test_another_key_does_not_charge_again(sandbox: HttpPaymentProvider, http: httpx.AsyncClient) -> None:

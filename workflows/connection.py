@@ -1,15 +1,19 @@
-"""The connection to Temporal: the environment's settings, the data converter, the search attributes."""
+"""The connection to Temporal: the environment's settings, the data converter, the search attributes, how an order begins."""
 
 from typing import Any
 
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowHandle
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfig
 from temporalio.service import RPCError, RPCStatusCode
 
-from workflows.display import ATTRIBUTES
+from domain.money import format_money
+from domain.placement import PlaceOrder
+from workflows.display import ATTRIBUTES, first_attributes
+from workflows.inputs import OrderInput
 
 _TYPE_NAMES: dict[int, str] = {
     IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD: "Keyword",
@@ -27,6 +31,28 @@ async def connect(**overrides: Any) -> Client:
     config: dict[str, Any] = {**ClientConfig.load_client_connect_config(), **overrides}
     config.setdefault("target_host", "127.0.0.1:7233")
     return await Client.connect(**config, data_converter=pydantic_data_converter)
+
+
+async def begin_order(client: Client, task_queue: str, place: PlaceOrder) -> WorkflowHandle[Any, Any]:
+    """Start the workflow of an order; raises WorkflowAlreadyStartedError where its number is taken (P3).
+
+    An order that was refused at its placement leaves its number free.
+    """
+    placement, policy = place.placement, place.policy
+    units = sum(line.quantity for line in placement.lines)
+    fee = policy.shipping_options[placement.shipping_option]
+    total = fee + sum(line.quantity * line.unit_price.amount_minor for line in placement.lines)
+    return await client.start_workflow(
+        "order",
+        OrderInput(place=place),
+        id=f"order-{placement.order_number}",
+        task_queue=task_queue,
+        id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+        id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+        memo={"content": placement.content()},
+        static_summary=f"{units} units, {format_money(total, policy.currency)}, seller {placement.seller_id}",
+        search_attributes=first_attributes(place),
+    )
 
 
 async def ensure_search_attributes(client: Client) -> None:

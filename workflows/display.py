@@ -1,14 +1,15 @@
 """What the Temporal UI shows of an order: search attributes, and live details in Markdown. No personal data in either."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from temporalio.common import SearchAttributeKey, SearchAttributeUpdate
+from temporalio.common import SearchAttributeKey, SearchAttributePair, SearchAttributeUpdate, TypedSearchAttributes
 
 from domain.base import format_instant
 from domain.deadlines import SUMMARIES, acting_deadline, deadlines
 from domain.money import format_money
-from domain.order import Order
+from domain.order import Order, Status
+from domain.placement import PlaceOrder
 
 STATUS = SearchAttributeKey.for_keyword("OrderStatus")
 SELLER = SearchAttributeKey.for_keyword("OrderSeller")
@@ -35,6 +36,15 @@ def attribute_updates(order: Order) -> list[SearchAttributeUpdate[Any]]:
         FLAGS.value_set(list(flags)),
         NEXT_DEADLINE.value_set(due.at) if due else NEXT_DEADLINE.value_unset(),
     ]
+
+
+def first_attributes(place: PlaceOrder) -> TypedSearchAttributes:
+    """Return the attributes with which an order starts; with `live_attributes` off only the seller, which never changes."""
+    seller = SearchAttributePair(SELLER, place.placement.seller_id)
+    if not place.policy.live_attributes:
+        return TypedSearchAttributes([seller])
+    deadline = SearchAttributePair(NEXT_DEADLINE, datetime.now(UTC) + place.policy.processing_window)
+    return TypedSearchAttributes([seller, SearchAttributePair(STATUS, Status.PENDING.value), deadline])
 
 
 def details(order: Order, now: datetime) -> str:

@@ -13,8 +13,9 @@ from typing import Any
 
 from temporalio.common import RetryPolicy
 
-from domain.effects import Authorize, Capture, Effect, Publish, Reserve, Void
+from domain.effects import Ask, Authorize, Capture, Effect, PayRefund, Publish, Reserve, Void
 from domain.money import format_money
+from domain.refund import PaymentMethod
 
 AWAITED_FOR = timedelta(seconds=15)
 ATTEMPT = timedelta(seconds=6)
@@ -50,6 +51,10 @@ def activity_of(effect: Effect, *, awaited: bool) -> tuple[str, dict[str, Any]]:
         case Void():
             name = "void"
             options["schedule_to_close_timeout"] = FIRST_VOID_ROUND if effect.round == 1 else LATER_VOID_ROUNDS
+        case PayRefund():
+            name = "refund"
+        case Ask():
+            name = "ask_provider"
         case Publish():
             name = "notify" if effect.notices else "record"
             options["start_to_close_timeout"] = timedelta(minutes=1)
@@ -62,9 +67,14 @@ def summary(effect: Effect) -> str:
     match effect:
         case Authorize():
             stock = "reserve stock, " if effect.reservation else ""
-            return f"{stock}authorise {format_money(effect.amount_minor, effect.currency)}"
+            what = "issue a payment number for" if effect.method is PaymentMethod.KONBINI else "authorise"
+            return f"{stock}{what} {format_money(effect.amount_minor + effect.points_minor, effect.currency)}"
         case Capture():
-            return f"charge {format_money(effect.amount_minor, effect.currency)}"
+            return f"charge {format_money(effect.amount_minor + effect.points_minor, effect.currency)}"
+        case PayRefund():
+            return f"refund {format_money(effect.amount_minor, effect.currency)}: {effect.reference}"
+        case Ask():
+            return f"ask the provider about {effect.reference}"
         case Reserve():
             return f"reserve stock for {len(effect.reservation.quantities)} items"
         case Void():

@@ -6,7 +6,7 @@ They live outside the workflow's own module: models defined there are built anew
 from collections.abc import Iterable
 
 from domain.base import Instant, Value
-from domain.effects import Authorize, Effect, Notice, Outcome, Publish, Void
+from domain.effects import Ask, Authorize, Effect, Notice, Outcome, PayRefund, Publish, Void
 from domain.journal import Message
 from domain.order import Order
 from domain.placement import PlaceOrder
@@ -21,6 +21,8 @@ class Carried(Value):
     authorizations: tuple[Authorize, ...] = ()
     voids: tuple[Void, ...] = ()
     publications: tuple[Publish, ...] = ()
+    refunds: tuple[PayRefund, ...] = ()
+    asks: tuple[Ask, ...] = ()
     notices: tuple[Notice, ...] = ()
     dirty: bool = False
 
@@ -41,6 +43,8 @@ def carry(
         authorizations=tuple(each for each in effects if isinstance(each, Authorize)),
         voids=tuple(each for each in effects if isinstance(each, Void)),
         publications=tuple(each for each in effects if isinstance(each, Publish)),
+        refunds=tuple(each for each in effects if isinstance(each, PayRefund)),
+        asks=tuple(each for each in effects if isinstance(each, Ask)),
         notices=tuple(notices),
         dirty=dirty,
     )

@@ -18,7 +18,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.decide import decide
     from domain.effects import Effect, Notice, Outcome, Publish, Result, Void
     from domain.journal import Message, Verdict, engine_error, receive, record, unrecorded, wants_turn_before
-    from domain.order import CLOSED, Actor, HistoryEntry, Order
+    from domain.order import Actor, HistoryEntry, Order
     from domain.placement import PlacementError, first_authorization, open_order
     from domain.refusals import Refusal, RefusalCode, refuse
     from domain.views import OrderView, view
@@ -74,7 +74,7 @@ class OrderWorkflow:
     def _resume(self, carried: Carried) -> Order:
         waiting: tuple[Message | Outcome, ...] = (*carried.outcomes, *carried.messages)
         self._mailbox.extend((each, None) for each in waiting)
-        self._fresh = (*carried.authorizations, *carried.voids, *carried.publications)
+        self._fresh = (*carried.authorizations, *carried.voids, *carried.publications, *carried.refunds, *carried.asks)
         self._notices, self._dirty = list(carried.notices), carried.dirty
         return carried.order
 
@@ -285,7 +285,7 @@ class OrderWorkflow:
         if self._mailbox or self._running or not workflow.all_handlers_finished():
             return False
         told = not self._notices and not self._dirty and not unrecorded(self._order)
-        return self._order.rejected is not None or (self._order.status in CLOSED and told)
+        return self._order.rejected is not None or (self._order.over and told)
 
     def _quiet(self) -> bool:
         # What waits is carried over in one payload, which has its limit: a heavy mailbox is emptied first.

@@ -8,7 +8,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
-from domain.commands import MAX_COMMAND_BYTES
+from domain.commands import MAX_COMMAND_BYTES, Command, digest
 from domain.journal import Message
 from domain.order import Actor
 from domain.placement import PlacementError
@@ -59,6 +59,15 @@ def read_message(name: str, args: Sequence[RawValue], message_id: str) -> Messag
             return message
     # Nothing is kept of what will be refused anyway: a backlog of it would weigh on every run.
     return Message(name=name[:200], message_id=message_id, unreadable=unreadable)
+
+
+def update_id(name: str, command: Command, command_id: str) -> str:
+    """Return the id of the Update that carries a command.
+
+    The server answers an Update id that it knows by itself; the order must see a command id that is used again for
+    another command, to refuse it, so the Update's id ends in the command's digest.
+    """
+    return f"{command_id}-{digest(name, command)[:12]}"
 
 
 def viewer_of(message: Message) -> Actor:

@@ -1,0 +1,93 @@
+"""Messages between buyer and seller, the answer that is waited for, and the buyer's rating.
+
+Policy: C6, C12, C13, V6, A8.
+"""
+
+from datetime import datetime
+
+from domain import commands
+from domain.base import format_instant
+from domain.commands import Command
+from domain.message import OrderMessage, Rating, Template, Topic
+from domain.order import Actor, Flag, Order, Status
+from domain.refusals import Refusal, RefusalCode, refuse
+
+MAX_MESSAGES = 60
+"""Messages that one order keeps."""
+
+
+def message_refusal(order: Order, command: Command, at: datetime) -> Refusal | None:
+    """Return why a message is not taken, None when it is: too many, a template not offered, an answer date out of range."""
+    assert isinstance(command, commands.SendMessage)  # noqa: S101 - narrows the type
+    if len(order.messages) >= MAX_MESSAGES:
+        return refuse(RefusalCode.MESSAGE_LIMIT, number=order.number, most=MAX_MESSAGES)
+    offered = command.actor is Actor.SELLER and order.status is Status.UNSHIPPED
+    if command.template is not None and not offered:
+        who = {"template": command.template.value, "actor": command.actor.value}
+        return refuse(RefusalCode.TEMPLATE_NOT_OFFERED, number=order.number, **who)
+    if command.answer_by is None:
+        return None
+    if command.actor is not Actor.SELLER:
+        who = {"name": "answer_by", "actor": command.actor.value, "actors": Actor.SELLER.value}
+        return refuse(RefusalCode.NOT_ALLOWED, "C12", **who)
+    earliest = at + order.policy.shortest_answer_window
+    if order.status is not Status.UNSHIPPED or not earliest <= command.answer_by < order.confirm_by:
+        open_to_it = order.status is Status.UNSHIPPED and earliest < order.confirm_by
+        return refuse(
+            RefusalCode.INSTANT_OUT_OF_RANGE,
+            number=order.number,
+            field="answer_by",
+            given=format_instant(command.answer_by),
+            earliest=format_instant(earliest) if open_to_it else "no date",
+            latest=format_instant(order.confirm_by) if open_to_it else "none: nothing is left to cancel in time",
+        )
+    return None
+
+
+def with_message(order: Order, command: Command, at: datetime) -> Order:
+    """Return the order with the message; a buyer's message is the answer that was waited for (C12)."""
+    assert isinstance(command, commands.SendMessage)  # noqa: S101 - narrows the type
+    message = OrderMessage(
+        message_id=f"M{len(order.messages) + 1}",
+        sender=command.actor.value,
+        text=command.text,
+        template=command.template,
+        topic=command.topic,
+        sent_at=at,
+        answer_by=command.answer_by,
+    )
+    changed = order.with_(messages=(*order.messages, message))
+    if command.actor is Actor.BUYER:
+        return changed.with_(answer_by=None, flags=order.flags - {Flag.ANSWER_DUE})
+    if command.answer_by is not None:
+        return changed.with_(answer_by=command.answer_by, flags=order.flags | {Flag.ANSWER_DUE})
+    return changed
+
+
+def offered_replies(order: Order) -> tuple[Template, ...]:
+    """Return the ready replies that the seller is offered: the official way, to a wish to cancel (C6)."""
+    from_buyer = [each for each in order.messages if each.sender == Actor.BUYER]
+    wish = bool(from_buyer) and from_buyer[-1].topic is Topic.CANCELLATION_WISH
+    return (Template.HOW_TO_CANCEL,) if wish and order.status is Status.UNSHIPPED else ()
+
+
+def rating_refusal(order: Order, command: Command, at: datetime) -> Refusal | None:
+    """Return why the buyer cannot rate the seller, None when it can: once per order, and where the seller had a part in it."""
+    if order.rating is not None:
+        rated_at = format_instant(order.rating.rated_at)
+        return refuse(RefusalCode.ALREADY_RATED, number=order.number, rated_at=rated_at)
+    cancellation = order.cancellation
+    if cancellation is not None and cancellation.actor is not Actor.SELLER and not cancellation.counts_in_rate:
+        return refuse(
+            RefusalCode.RATING_NOT_OPEN,
+            number=order.number,
+            actor="marketplace" if cancellation.actor is Actor.SYSTEM else cancellation.actor.value,
+            reason=cancellation.reason,
+        )
+    return None
+
+
+def rated(order: Order, command: Command, at: datetime) -> Order:
+    """Return the order with the buyer's rating (A8)."""
+    assert isinstance(command, commands.Rate)  # noqa: S101 - narrows the type
+    return order.with_(rating=Rating(stars=command.stars, comment=command.comment, rated_at=at))
