@@ -17,6 +17,7 @@ from temporalio.worker import Worker
 
 from activities.mail import Mailer
 from activities.notices import NoticeActivities
+from activities.orders import OrderActivities
 from activities.payments import PaymentActivities
 from activities.provider import HttpPaymentProvider, PaymentProvider
 from activities.records import RecordActivities
@@ -24,8 +25,10 @@ from activities.settings import Settings, SettingsError
 from activities.stock import StockActivities
 from activities.stripe_provider import StripePaymentProvider
 from store.store import Store
-from workflows.connection import SearchAttributesMissingError, connect, ensure_search_attributes
+from workflows.connection import SearchAttributesMissingError, begin_order, connect, ensure_search_attributes
 from workflows.order import OrderWorkflow
+from workflows.parcel import ParcelWorkflow
+from workflows.purchase import PurchaseWorkflow
 
 DRAIN = timedelta(seconds=15)
 """How long activities under way may go on after SIGTERM."""
@@ -48,10 +51,11 @@ def build_worker(client: Client, settings: Settings, provider: PaymentProvider, 
     """Put a worker together from its partners."""
     payments, stock = PaymentActivities(provider, store), StockActivities(store)
     notices, records = NoticeActivities(mailer, store, settings.mail_from), RecordActivities(store)
+    orders = OrderActivities(client, store, begin_order)
     return Worker(
         client,
         task_queue=settings.task_queue,
-        workflows=[OrderWorkflow],
+        workflows=[OrderWorkflow, PurchaseWorkflow, ParcelWorkflow],
         activities=[
             payments.authorize,
             payments.capture,
@@ -61,6 +65,11 @@ def build_worker(client: Client, settings: Settings, provider: PaymentProvider, 
             stock.reserve,
             notices.notify,
             records.record,
+            orders.reserve,
+            orders.begin,
+            orders.withdraw,
+            orders.check,
+            orders.command,
         ],
         max_cached_workflows=settings.max_cached_workflows,
         # A worker that is killed holds up the next command on its orders for this long.

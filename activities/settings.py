@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from domain.policy import describe_errors
 
@@ -29,6 +29,11 @@ def _decodable(secret: str) -> str:
     return secret
 
 
+_WebhookSecret = Annotated[
+    str, StringConstraints(pattern=r"^whsec_[A-Za-z0-9+/]{24,}={0,2}$"), AfterValidator(_decodable)
+]
+
+
 class Settings(BaseModel):
     """Where the partners are; Temporal's own settings are read by `temporalio.envconfig`."""
 
@@ -37,9 +42,7 @@ class Settings(BaseModel):
     database_url: str = Field(default="sqlite:///.data/orders.db", pattern=r"^(sqlite|postgresql)")
     payment_provider: str = Field(default="http", pattern=r"^(http|stripe)$")
     payment_provider_url: str = Field(default="http://127.0.0.1:8481", pattern=r"^https?://")
-    webhook_secret: Annotated[str, AfterValidator(_decodable)] | None = Field(
-        default=None, pattern=r"^whsec_[A-Za-z0-9+/]{24,}={0,2}$", repr=False
-    )
+    webhook_secret: _WebhookSecret | None = Field(default=None, repr=False)
     stripe_secret_key: str | None = Field(default=None, pattern=r"^(sk|rk)_", repr=False)
     stripe_api_base: str | None = Field(default=None, pattern=r"^https?://")
     stripe_webhook_secret: str | None = Field(default=None, pattern=r"^whsec_", repr=False)

@@ -6,15 +6,21 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+import httpx
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 
 from domain.order import CLOSED, Actor, Status
+from domain.refund import RefundStatus
+from domain.views import OrderView
 from starter import carts
 from starter.client import OrderClient, RefusedError
+from starter.session import embedded_stack
 from starter.travel import travel
 
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 _PARCEL = {"carrier": "Yamato", "tracking_number": "T-1"}
+_KONBINI = {"method": "konbini"}
+_DEAR = {"items": ("CUP-01:2:1200:Tea cup", "POT-02:40:8800:Iron pot")}
 _TWO_ITEMS = {"items": ("CUP-01:2:1200:Tea cup", "POT-02:1:8800:Iron pot")}
 
 
@@ -36,6 +42,19 @@ class Player:
         except RefusedError:
             return
         raise RuntimeError(f"{name} was not refused")
+
+    async def order(self) -> OrderView:
+        """Return the order."""
+        return await self.client.order(self.number)
+
+    async def pays_at_store(self, number: str) -> None:
+        """Pay a payment number at the sandbox's till."""
+        stack = embedded_stack()
+        if stack is None:
+            raise RuntimeError("no embedded stack: only its provider has a till")
+        clock = {"Sandbox-Clock": (await self.client.clock(self.number)).isoformat()}
+        async with httpx.AsyncClient(base_url=stack.provider, timeout=20) as till:
+            (await till.post("/konbini/payments", json={"number": number}, headers=clock)).raise_for_status()
 
     async def signals(self, name: str, payload: object) -> None:
         """Send a raw signal."""
@@ -184,6 +203,93 @@ async def _oversold(player: Player) -> None:
     await player.does(Actor.SELLER, "cancel", reason="no_inventory")
 
 
+async def _paid_back(player: Player) -> None:
+    """Wait until the provider has paid every refund."""
+    async with asyncio.timeout(20):
+        while any(each.status is not RefundStatus.PAID for each in (await player.order()).refunds):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+async def _refunded(player: Player) -> None:
+    await player.does(Actor.SELLER, "ship", **_PARCEL)
+    await player.does(Actor.SELLER, "refund", reason="damaged", lines=[{"sku": "CUP-01", "quantity": 1}])
+    await _paid_back(player)
+    await player.does(Actor.SYSTEM, "deliver")
+    await player.does(Actor.SELLER, "refund", reason="goodwill")
+    await player.is_refused(Actor.SELLER, "refund", reason="goodwill")
+    await _paid_back(player)
+    await player.travels(31 * DAY)
+
+
+async def _refund_failed(player: Player) -> None:
+    await player.does(Actor.SELLER, "ship", **_PARCEL)
+    await player.does(Actor.SELLER, "refund", reason="goodwill")
+    async with asyncio.timeout(20):
+        while (await player.order()).refunds[0].status is not RefundStatus.FAILED:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    await player.does(Actor.OPERATOR, "retry_refund", refund_id="R1")
+    await _paid_back(player)
+    await player.does(Actor.SYSTEM, "deliver")
+    await player.travels(31 * DAY)
+
+
+async def _returned(player: Player) -> None:
+    await player.does(Actor.SELLER, "ship", **_PARCEL)
+    await player.does(Actor.SYSTEM, "deliver")
+    await player.does(Actor.BUYER, "request_return")
+    await player.does(Actor.SELLER, "authorize_return")
+    await player.does(Actor.SELLER, "receive_return")
+    await player.does(Actor.SELLER, "refund", reason="buyer_return", case_id="K1")
+    await _paid_back(player)
+    await player.travels(31 * DAY)
+
+
+async def _return_lost(player: Player) -> None:
+    await player.does(Actor.SELLER, "ship", **_PARCEL)
+    await player.does(Actor.SYSTEM, "deliver")
+    await player.does(Actor.BUYER, "request_return")
+    await player.does(Actor.SELLER, "authorize_return")
+    await player.travels(31 * DAY)
+
+
+async def _claimed(player: Player) -> None:
+    await player.does(Actor.SELLER, "ship", **_PARCEL)
+    await player.does(Actor.BUYER, "report_not_received")
+    until = (await player.client.clock(player.number)) + 2 * DAY
+    await player.does(Actor.SELLER, "ask_to_wait", until=until.isoformat())
+    await player.travels(3 * DAY)
+    await player.does(Actor.BUYER, "open_claim")
+    await player.does(Actor.OPERATOR, "grant_claim")
+    await _paid_back(player)
+    await player.travels(60 * DAY)
+
+
+async def _silent(player: Player) -> None:
+    answer_by = (await player.client.clock(player.number)) + 2 * DAY
+    await player.does(Actor.SELLER, "send_message", text="Please answer", answer_by=answer_by.isoformat())
+    await player.does(Actor.BUYER, "send_message", text="Here I am", topic="cancellation_wish")
+    await player.does(Actor.SELLER, "send_message", template="how_to_cancel", answer_by=answer_by.isoformat())
+    await player.travels(3 * DAY)
+    await player.does(Actor.BUYER, "rate", stars=1)
+
+
+async def _reviewed(player: Player) -> None:
+    await player.does(Actor.OPERATOR, "release_review")
+    await player.does(
+        Actor.SELLER, "cancel_items", lines=[{"sku": "POT-02", "quantity": 1}], consent="by message of today"
+    )
+    await _happy(player)
+
+
+async def _paid_at_store(player: Player) -> None:
+    number = (await player.order()).payment
+    await player.pays_at_store("" if number is None else number.number or "")
+    async with asyncio.timeout(20):
+        while (await player.order()).status is Status.PENDING:  # noqa: ASYNC110 - the webhook comes when it comes
+            await asyncio.sleep(0.05)
+    await _happy(player)
+
+
 LIVES = (
     Life("happy", "shipped within minutes, delivered, completed", _happy, Status.COMPLETED, counted=True),
     Life(
@@ -211,5 +317,17 @@ LIVES = (
     Life("oversold", "flagged oversold, cancelled by the seller", _oversold, Status.CANCELLED),
     Life("out_of_stock", "refused at placement: no stock", _nothing, None, {"items": ("NONE:1:100:Nothing",)}),
     Life("open", "placed and still open", _nothing, Status.UNSHIPPED),
+    Life("erased", "completed, personal data erased", _happy, Status.COMPLETED),
+    Life("cancelled_erased", "cancelled, personal data erased", _buyer_cancels, Status.CANCELLED),
+    Life("refunded", "shipped, refunded in two parts, completed", _refunded, Status.COMPLETED, counted=True),
+    Life("refund_failed", "refund failed, tried again", _refund_failed, Status.COMPLETED, {"card": "card-refund-fail"}),
+    Life("returned", "returned and refunded", _returned, Status.COMPLETED, counted=True),
+    Life("return_lost", "return authorised, never received", _return_lost, Status.COMPLETED),
+    Life("claimed", "not received, claim granted", _claimed, Status.COMPLETED, counted=True),
+    Life("silent", "asked to answer, silent, cancelled, rated", _silent, Status.CANCELLED),
+    Life("reviewed", "held for review, released, an item cancelled", _reviewed, Status.COMPLETED, _DEAR),
+    Life("paid_at_store", "paid at a convenience store", _paid_at_store, Status.COMPLETED, _KONBINI, counted=True),
+    Life("not_paid_at_store", "convenience-store number never paid", _wait, Status.CANCELLED, _KONBINI),
+    Life("points", "paid with card and points", _happy, Status.COMPLETED, {"points": 900}),
 )
 """Every life, in the order of the reports."""

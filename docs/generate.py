@@ -19,13 +19,15 @@ from pydantic_core import PydanticUndefined
 from docs.meanings import CHAPTERS, DUE, FLAGS, STATES, WINDOWS
 from domain.base import Code, Email, OrderNumber, format_duration
 from domain.commands import COMMANDS, MAX_COMMAND_BYTES, Command
-from domain.reasons import BuyerReason, SellerReason, SystemReason
+from domain.cases import CASE_ROWS
 from domain.deadlines import MOVES_THE_ORDER, SUMMARIES, DeadlineName
 from domain.journal import MAX_COMMANDS
 from domain.lifecycle import PAYMENT_ROWS, REQUEST_ROWS, ROWS, Row, When, actors_for
 from domain.order import CLOSED, Actor, Flag, PaymentStatus, Status
 from domain.placement import MAX_ITEMS, MAX_PLACEMENT_BYTES, MAX_UNITS, MAX_UNITS_OF_ONE, Placement
-from domain.policy import Windows
+from domain.policy import PolicyWindows
+from domain.reasons import BuyerReason, ParcelReason, ReturnReason, SellerReason, SystemReason
+from domain.refund import DeductionKind, RefundReason, RefundStatus
 from domain.refusals import REFUSALS
 
 ROOT = Path(__file__).parent.parent
@@ -135,10 +137,32 @@ def requests() -> str:
     return table(["request", "event", "by", "becomes", "when", "rule"], rows)
 
 
+def cases() -> str:
+    """Return every transition of a case, a table for each kind."""
+    parts = []
+    for kind in dict.fromkeys(row.kind for row in CASE_ROWS):
+        rows = [[code(row.source) if row.source else "none yet", _event(row.event), code(row.target), row.rule]
+                for row in CASE_ROWS if row.kind is kind]  # fmt: skip
+        parts.append(
+            f"### {kind.value.replace('_', ' ').capitalize()}\n\n{table(['case', 'event', 'becomes', 'rule'], rows)}"
+        )
+    return "\n\n".join(parts)
+
+
+def refunds() -> str:
+    """Return the codes of refunds: states, reasons, deductions."""
+    rows = [
+        ["state of a part", code(*RefundStatus)],
+        ["reason", code(*RefundReason)],
+        ["deduction", code(*DeductionKind)],
+    ]
+    return table(["what", "codes"], rows)
+
+
 def windows() -> str:
     """Return the windows: default, start, end and rule; a handling time and an approval window are the seller's own."""
     rows = []
-    for name, field in Windows.model_fields.items():
+    for name, field in PolicyWindows.model_fields.items():
         starts, end, rule = WINDOWS[name]
         rows.append([code(name), format_duration(field.default), starts, end, rule])
     return table(["window", "default", "starts at", "at its end", "rules"], rows)
@@ -157,8 +181,14 @@ def deadlines() -> str:
 
 def reasons() -> str:
     """Return the reason codes of cancellations, by who cancels."""
-    each = {"buyer": BuyerReason, "seller": SellerReason, "marketplace": SystemReason}
-    return table(["cancelled by", "reason"], [[who, code(*kinds)] for who, kinds in each.items()])
+    each = {
+        "cancelled by the buyer": BuyerReason,
+        "cancelled by the seller": SellerReason,
+        "cancelled by the marketplace": SystemReason,
+        "returned by the buyer": ReturnReason,
+        "come back by itself": ParcelReason,
+    }
+    return table(["what", "reason"], [[what, code(*kinds)] for what, kinds in each.items()])
 
 
 def commands() -> str:

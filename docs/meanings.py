@@ -31,8 +31,8 @@ STATES: Mapping[Status, str] = {
     Status.PARTIALLY_SHIPPED: "A part is confirmed. The buyer is charged in full, and the rest is still due.",
     Status.SHIPPED: "Everything is confirmed, and at least one parcel is on its way.",
     Status.DELIVERED: "Every parcel has arrived or counts as arrived. The return window runs.",
-    Status.COMPLETED: "The return window has ended. Nothing more happens.",
-    Status.CANCELLED: "Cancelled, by one actor and for one reason. Nothing was charged.",
+    Status.COMPLETED: "The return window has ended with nothing open. After the retention period, personal data is erased.",
+    Status.CANCELLED: "Cancelled, by one actor and for one reason. Nothing was charged; personal data is erased as above.",
 }
 
 FLAGS: Mapping[Flag, tuple[str, str]] = {
@@ -42,6 +42,11 @@ FLAGS: Mapping[Flag, tuple[str, str]] = {
     Flag.OVERSOLD: ("the seller's stock no longer covers the order", "a confirmation, or a cancellation"),
     Flag.PAYMENT_PROBLEM: ("a hold or a charge is declined", "a hold or charge that succeeds, or a cancellation"),
     Flag.VOID_FAILING: ("the first round of a void fails", "the last open void succeeds"),
+    Flag.IN_REVIEW: ("the marketplace holds the order's details for review", "the review ends, or a cancellation"),
+    Flag.REFUND_FAILED: ("a refund fails at the payment provider", "it is asked for again"),
+    Flag.REFUND_DUE: ("a cancellation is approved or a return received", "the refund that settles the case"),
+    Flag.CASE_OPEN: ("a case is opened", "the last open case ends"),
+    Flag.ANSWER_DUE: ("the seller asks for an answer by a date", "the buyer's answer, a shipment, or a cancellation"),
 }
 """What raises each flag and what takes it away."""
 
@@ -56,7 +61,17 @@ WINDOWS: Mapping[str, tuple[str, str, str]] = {
         "C8 S4",
     ),
     "delivery_window": ("the last confirmation, once all is confirmed", "the order counts as delivered", "A10"),
-    "return_window": ("delivery", "the order is completed", "A9"),
+    "return_window": ("delivery", "the order is completed, once no case is open and every refund is paid", "A9"),
+    "refund_window": ("a refund", "it is expected to have arrived", "R7"),
+    "store_payment_window": (
+        "the issue of a payment number",
+        "the provider is asked, and an order that is not paid is cancelled by the marketplace",
+        "P5 G7",
+    ),
+    "transit_window": ("an authorised return or a recall", "a parcel that has not come back closes the case", "A3 A5"),
+    "shortest_answer_window": ("a message with a date to answer by", "the earliest such date", "C12"),
+    "settlement_window": ("the charge", "what is left of it becomes available to the seller", "S7"),
+    "retention_window": ("the cancellation or completion", "personal data is erased from every store", "A7"),
 }
 """Where each window starts, what happens at its end, and the rule."""
 
@@ -67,7 +82,13 @@ DUE: Mapping[DeadlineName, str] = {
     DeadlineName.SHIP_DATE_PASSED: "placement + `handling_time`, or the verification where that came later",
     DeadlineName.CONFIRM_WINDOW_CLOSED: "`ship_date_passed` + `confirm_window`",
     DeadlineName.DELIVERY_ASSUMED: "the last confirmation + `delivery_window`",
-    DeadlineName.RETURN_WINDOW_CLOSED: "delivery + `return_window`",
+    DeadlineName.RETURN_WINDOW_CLOSED: "delivery + `return_window`, not while a case is open or a refund unpaid",
+    DeadlineName.STORE_PAYMENT_DUE: "the issue of the payment number + `store_payment_window`, as the provider confirms it",
+    DeadlineName.ANSWER_DUE: "the date that the seller's message gives",
+    DeadlineName.SETTLEMENT_ENDED: "the charge + `settlement_window`",
+    DeadlineName.CASE_DUE: "its authorisation or recall + `transit_window`, or the date that the buyer is asked to wait until",
+    DeadlineName.REFUND_DUE: "when the provider expects to have paid a refund, then once a day until it has",
+    DeadlineName.RETENTION_ENDED: "the cancellation or completion + `retention_window`, not while a case is open or a refund unpaid",
 }
 """When each deadline falls due."""
 
@@ -112,6 +133,9 @@ POLICY_KEYS: Mapping[type[BaseModel], Mapping[str, str]] = {
         "timezone": "IANA name, for example `Asia/Tokyo`; dates in notices are written in it",
         "shipping_options": "the shipping options with their fees in minor units",
         "windows": "windows of this marketplace; each replaces the one in `[windows]`",
+        "payment_methods": "how buyers may pay: card, konbini (convenience store), points (P5)",
+        "return_fee_minor": "kept back from the refund of a recalled parcel, in minor units (A5)",
+        "review_above_minor": "an order above this total, in minor units, is held for review when it is placed (G4)",
         "live_attributes": "whether an order's search attributes follow its state; without, they stay as at its placement",
     },
     SellerPolicy: {

@@ -14,9 +14,21 @@ from activities.settings import Settings
 from docs.generate import code, default_of, range_of, table, value_of, words_of
 from docs.meanings import EXITS, POLICY_KEYS, SETTINGS, TEMPORAL_SETTINGS, WINDOWS
 from domain.base import format_duration
-from domain.effects import Authorize, Capture, Effect, Notice, NoticeKind, Publish, Reservation, Reserve, Void
+from domain.effects import (
+    Ask,
+    Authorize,
+    Capture,
+    Effect,
+    Notice,
+    NoticeKind,
+    PayRefund,
+    Publish,
+    Reservation,
+    Reserve,
+    Void,
+)
 from domain.order import Actor
-from domain.policy import Windows, load_policy
+from domain.policy import PolicyWindows, load_policy
 from domain.views import OrderView
 from starter import cli
 from workflows.effects import AT_ONCE, activity_of
@@ -39,18 +51,18 @@ def temporal_settings() -> str:
 
 def policy_windows() -> str:
     """Return the windows of the policy file with default, bounds and the value of `policy.toml`."""
-    chosen = Windows.model_validate(load_policy((ROOT / "policy.toml").read_text(encoding="utf-8")).windows)
-    schema = Windows.model_json_schema()["properties"]
+    chosen = PolicyWindows.model_validate(load_policy((ROOT / "policy.toml").read_text(encoding="utf-8")).windows)
+    schema = PolicyWindows.model_json_schema()["properties"]
     rows = [[code(name), f"from {WINDOWS[name][0]}: at its end {WINDOWS[name][1]} ({', '.join(WINDOWS[name][2].split())})",
              value_of(field, schema[name], {}), default_of(field), code(format_duration(getattr(chosen, name)))]
-            for name, field in Windows.model_fields.items()]  # fmt: skip
+            for name, field in PolicyWindows.model_fields.items()]  # fmt: skip
     return table(["key", "meaning", "value", "default", "`policy.toml`"], rows)
 
 
 def policy_keys(form: type[BaseModel]) -> str:
     """Return the keys of a marketplace or a seller in the policy file."""
     schema = form.model_json_schema()
-    rows = [[code(name), POLICY_KEYS[form][name], value_of(field, schema["properties"][name], {}), default_of(field)]
+    rows = [[code(name), POLICY_KEYS[form][name], value_of(field, schema["properties"][name], schema.get("$defs", {})), default_of(field)]
             for name, field in form.model_fields.items()]  # fmt: skip
     return table(["key", "meaning", "value", "default"], rows)
 
@@ -70,6 +82,12 @@ def _samples() -> tuple[tuple[str, Effect, bool], ...]:
         ("the stock of an edit without a hold", Reserve(reference="r", reservation=stock), True),
         ("the first round of a void", Void(reference="r", order_number=number, at=at), False),
         ("each later round of a void", Void(reference="r", order_number=number, at=at, round=2), False),
+        (
+            "a refund",
+            PayRefund(reference="r", payment_reference="p", order_number=number, amount_minor=1, currency="JPY", at=at),
+            False,
+        ),
+        ("how a payment or refund stands", Ask(reference="r", order_number=number, at=at), False),
         ("the record and its notices", Publish.model_construct(key="k", record=record, notices=(notice,)), False),
         ("the record alone", Publish.model_construct(key="k", record=record, notices=()), False),
     )

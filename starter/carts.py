@@ -35,22 +35,27 @@ def order_number() -> str:
     return f"503-{pick(10**7):07d}-{pick(10**7):07d}"
 
 
-def cart(
+def cart(  # noqa: PLR0913 - a sample with everything that can be varied
     *,
     number: str | None = None,
     marketplace: str = "JP",
     seller: str = "S-100",
     items: tuple[str, ...] = ("CUP-01:1:1200",),
-    card: str = "card-approve",
+    card: str | None = None,
     shipping: str = "standard",
     language: str | None = None,
     fulfilment: str = "seller",
     email: str = "buyer-1@buyers.example",
+    method: str = "card",
+    points: int = 0,
+    business: str | None = None,
 ) -> Placement:
     """Build a placement for a sample buyer; raises InputError with all errors at once.
 
-    `items` are `SKU:QUANTITY:PRICE[:TITLE]`, the price in minor units of the marketplace's currency.
+    `items` are `SKU:QUANTITY:PRICE[:TITLE]`, the price in minor units of the marketplace's currency, as `points` are.
+    Method card takes `card-approve` unless told otherwise; `business` is a business buyer's purchase-order number (P6).
     """
+    card = "card-approve" if card is None and method == "card" else card
     buyer, address = _BUYERS.get(marketplace, _BUYERS["US"])
     person = {**buyer, "buyer_id": "B-1", "email": email, **({"language": language} if language else {})}
     payload = {
@@ -62,7 +67,8 @@ def cart(
         "shipping_address": {**address, "recipient": person["name"]},
         "shipping_option": shipping,
         "lines": [_line(text, _CURRENCIES.get(marketplace, "USD")) for text in items],
-        "payment": {"method": "card", "card": card},
+        "payment": {"method": method, "card": card, "points_minor": points},
+        "business": {"purchase_order_number": business} if business is not None else None,
     }
     return read(payload)
 

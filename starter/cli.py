@@ -1,9 +1,10 @@
 """The command line of the order engine: `python -m starter --help`.
 
-Exit codes: 0 done, 2 bad input, 3 refused by policy, 4 no connection.
+Exit codes: 0 done, 1 differences found, 2 bad input, 3 refused by policy, 4 no connection.
 """
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,17 +14,20 @@ from rich.live import Live
 from rich.progress import Progress
 from temporalio.client import WorkflowExecutionStatus
 
-from domain.base import format_duration, parse_duration
-from domain.reasons import BuyerReason, SellerReason
+from domain.base import format_duration
 from domain.order import CLOSED, Actor, Status
 from domain.placement import Placement
-from starter import carts, output, stock_cli
+from domain.refund import PaymentMethod
+from starter import carts, documents_cli, joint_cli, message_cli, money_cli, output, refund_cli, stock_cli
 from starter.client import InputError, OrderClient, RefusedError, UnreachableError
-from starter.session import console, embedded_stack, fail, open_client, problems, run
+from starter.command_cli import LOCAL, ORDERS, SELLERS, AsJson, Number, duration, register
+from starter.command_table import ROWS
+from starter.session import BAD_INPUT, REFUSED, console, embedded_stack, fail, open_client, problems, run
+from starter.shop import ShopError, heard, numbered, pay_number
 
 app = typer.Typer(
     help="Place marketplace orders on Temporal, send them commands, watch them live. "
-    "Exit codes: 0 done, 2 bad input, 3 refused by policy, 4 no connection.",
+    "Exit codes: 0 done, 1 differences found, 2 bad input, 3 refused by policy, 4 no connection.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     add_completion=False,
@@ -31,31 +35,23 @@ app = typer.Typer(
 )
 app.add_typer(stock_cli.app, name="stock")
 
-Number = Annotated[str, typer.Argument(metavar="ORDER", help="Order number, like 503-1234567-1234567.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-CommandId = Annotated[str | None, typer.Option("--id", help="Idempotency id; the same id is carried out once.")]
-
 PATIENCE = 3.0
 """Seconds that a new order's view is waited for."""
-ORDERS, BUYERS, SELLERS, SYSTEM, LOCAL = (
-    "Orders",
-    "As the buyer",
-    "As the seller",
-    "As marketplace or carrier",
-    "Embedded stack",
-)
 
 
 @app.command(rich_help_panel=ORDERS)
-def place(
+def place(  # noqa: PLR0913, PLR0917 - one parameter for each option
     item: Annotated[list[str] | None, typer.Option(help="SKU:QUANTITY:PRICE[:TITLE], price in minor units.")] = None,
     file: Annotated[Path | None, typer.Option(help="JSON file with one placement or a list of them.")] = None,
     number: Annotated[str | None, typer.Option(help="Order number; a new one when left out.")] = None,
     marketplace: Annotated[str, typer.Option(help="Marketplace of the policy: JP, IT, US.")] = "JP",
     seller: Annotated[str, typer.Option(help="Seller of the policy.")] = "S-100",
+    method: Annotated[PaymentMethod, typer.Option(help="How it is paid.")] = PaymentMethod.CARD,
     card: Annotated[
-        str, typer.Option(help="Card token; card-approve, card-decline, card-retry, card-slow …")
-    ] = "card-approve",
+        str | None, typer.Option(help="Card token; card-approve without it, card-decline, card-retry, card-slow …")
+    ] = None,
+    points: Annotated[int, typer.Option(min=0, help="Points used besides the card, in minor units.")] = 0,
+    business: Annotated[str | None, typer.Option(help="A business buyer's purchase-order number.")] = None,
     shipping: Annotated[str, typer.Option(help="Shipping option of the marketplace.")] = "standard",
     language: Annotated[str | None, typer.Option(help="Language of the buyer's mails: ja, zh, en, it.")] = None,
     count: Annotated[int, typer.Option(min=1, max=10_000, help="Place as many orders alike.")] = 1,
@@ -71,15 +67,19 @@ def place(
         else:
             if count > 1 and number is not None:
                 raise InputError("number: one number cannot serve several orders; leave --number or --count out")
-            wanted = {
+            wanted: dict[str, Any] = {
+                "number": number,
                 "marketplace": marketplace,
                 "seller": seller,
+                "items": tuple(item or ["CUP-01:1:1200:Tea cup"]),
+                "method": method.value,
                 "card": card,
+                "points": points,
+                "business": business,
                 "shipping": shipping,
                 "language": language,
             }
-            items = tuple(item or ["CUP-01:1:1200:Tea cup"])
-            placements = [carts.cart(number=number, items=items, **wanted) for _ in range(count)]  # type: ignore[arg-type]
+            placements = [carts.cart(**wanted) for _ in range(count)]
         client = await open_client()
         if len(placements) == 1:
             await _place_one(client, placements[0], as_json)
@@ -91,7 +91,11 @@ def place(
 
 async def _place_one(client: OrderClient, placement: Placement, as_json: bool) -> None:
     placed = await client.place(placement)
-    await client.settled(placed.number)
+    if placement.payment.method is PaymentMethod.KONBINI:
+        with suppress(UnreachableError, TimeoutError):
+            await asyncio.wait_for(numbered(client, placed.number), PATIENCE)
+    else:
+        await client.settled(placed.number)
     try:
         order = await asyncio.wait_for(client.order(placed.number), PATIENCE)
     except (UnreachableError, TimeoutError):
@@ -138,152 +142,11 @@ def _url(number: str) -> str | None:
     return f"{stack.ui}/namespaces/default/workflows/order-{number}" if stack and stack.ui else None
 
 
-def _send(number: str, name: str, fields: dict[str, Any], actor: Actor, command_id: str | None, as_json: bool) -> None:
-    """Send one command and show its answer."""
-
-    async def work() -> None:
-        client = await open_client()
-        given = {key: value for key, value in fields.items() if value is not None}
-        reply = await client.command(number, name, given, actor=actor, command_id=command_id)
-        if as_json:
-            output.print_json(console, {"id": reply.command_id, "received": True, "order": reply.order})
-        elif reply.order is None:
-            when = "will be decided once a worker takes it up"
-            console.print(f"received: {name} of order {number} {when} (id {reply.command_id})", soft_wrap=True)
-        else:
-            console.print(f"[green]done[/]: {name}; order {number} is {output.status(reply.order.status)}")
-
-    run(work)
-
-
-@app.command(rich_help_panel=BUYERS)
-def edit(
-    number: Number,
-    item: Annotated[list[str] | None, typer.Option(help="SKU:QUANTITY, 0 to drop the item.")] = None,
-    address: Annotated[Path | None, typer.Option(help="JSON file with the new shipping address.")] = None,
-    shipping: Annotated[str | None, typer.Option(help="New shipping option.")] = None,
-    command_id: CommandId = None,
-    as_json: AsJson = False,
-) -> None:
-    """Change quantities, address or shipping option within the edit window. [dim]E1[/]"""
-    lines = [_quantity(each) for each in item or []]
-    try:
-        new_address = carts.read_json(address, "address") if address else None
-    except InputError as error:
-        fail(str(error), 2)
-    fields = {"lines": lines, "shipping_address": new_address, "shipping_option": shipping}
-    _send(number, "edit", fields, Actor.BUYER, command_id, as_json)
-
-
-def _quantity(text: str) -> dict[str, Any]:
-    sku, _, quantity = text.partition(":")
-    if not (quantity.isdecimal() and len(quantity) < 10):
-        fail(f"item: {text!r} is not SKU:QUANTITY; write for example CUP-01:2", 2)
-    return {"sku": sku, "quantity": int(quantity)}
-
-
 def _duration(text: str) -> timedelta:
     try:
-        return parse_duration(text)
-    except ValueError as error:
-        fail(f"duration: {error}", 2)
-
-
-@app.command(rich_help_panel=BUYERS)
-def cancel(
-    number: Number,
-    as_: Annotated[Actor, typer.Option("--as", help="buyer or seller.")] = Actor.BUYER,
-    reason: Annotated[str | None, typer.Option(help=f"A seller's reason: {', '.join(SellerReason)}.")] = None,
-    note: Annotated[str | None, typer.Option(help="A line to the other side.")] = None,
-    command_id: CommandId = None,
-    as_json: AsJson = False,
-) -> None:
-    """Cancel: as the buyer within the cancel window, as the seller until shipment with a reason. [dim]C1 C5[/]"""
-    _send(number, "cancel", {"reason": reason, "note": note}, as_, command_id, as_json)
-
-
-@app.command("request-cancellation", rich_help_panel=BUYERS)
-def request_cancellation(
-    number: Number,
-    reason: Annotated[BuyerReason, typer.Option(help="Why.")] = BuyerReason.OTHER,
-    note: Annotated[str | None, typer.Option(help="A line to the seller.")] = None,
-    command_id: CommandId = None,
-    as_json: AsJson = False,
-) -> None:
-    """Ask the seller to cancel, after the cancel window. [dim]C3[/]"""
-    fields = {"reason": reason.value, "note": note}
-    _send(number, "request_cancellation", fields, Actor.BUYER, command_id, as_json)
-
-
-@app.command("pay-again", rich_help_panel=BUYERS)
-def pay_again(
-    number: Number,
-    card: Annotated[str, typer.Option(help="Token of the new card.")] = "card-approve",
-    command_id: CommandId = None,
-    as_json: AsJson = False,
-) -> None:
-    """Give another card after a decline. [dim]G3[/]"""
-    _send(number, "pay_again", {"card": card}, Actor.BUYER, command_id, as_json)
-
-
-@app.command("accept-cancellation", rich_help_panel=SELLERS)
-def accept_cancellation(number: Number, command_id: CommandId = None, as_json: AsJson = False) -> None:
-    """Accept the buyer's cancellation request. [dim]C4[/]"""
-    _send(number, "accept_cancellation", {}, Actor.SELLER, command_id, as_json)
-
-
-@app.command("decline-cancellation", rich_help_panel=SELLERS)
-def decline_cancellation(
-    number: Number,
-    note: Annotated[str | None, typer.Option(help="A line to the buyer.")] = None,
-    command_id: CommandId = None,
-    as_json: AsJson = False,
-) -> None:
-    """Decline the buyer's cancellation request. [dim]C4[/]"""
-    _send(number, "decline_cancellation", {"note": note}, Actor.SELLER, command_id, as_json)
-
-
-@app.command(rich_help_panel=SELLERS)
-def ship(
-    number: Number,
-    carrier: Annotated[str, typer.Option(help="Who carries the parcel.")] = "Yamato",
-    tracking: Annotated[str, typer.Option(help="Tracking number.")] = "TRACK-1",
-    item: Annotated[list[str] | None, typer.Option(help="SKU:QUANTITY; everything that is left without it.")] = None,
-    as_: Annotated[
-        Actor, typer.Option("--as", help="seller, or operator for marketplace-fulfilled orders.")
-    ] = Actor.SELLER,
-    command_id: CommandId = None,
-    as_json: AsJson = False,
-) -> None:
-    """Confirm a shipment; the first one charges the buyer. [dim]S1 S2[/]"""
-    lines = [_quantity(each) for each in item or []]
-    fields = {"carrier": carrier, "tracking_number": tracking, "lines": lines}
-    _send(number, "ship", fields, as_, command_id, as_json)
-
-
-@app.command(rich_help_panel=SYSTEM)
-def deliver(
-    number: Number,
-    parcel: Annotated[str | None, typer.Option(help="One parcel, like P1; all of them without it.")] = None,
-    command_id: CommandId = None,
-    as_json: AsJson = False,
-) -> None:
-    """Say that the carrier has delivered. [dim]A7 A9[/]"""
-    _send(number, "deliver", {"shipment_id": parcel}, Actor.SYSTEM, command_id, as_json)
-
-
-@app.command("extend-edit", rich_help_panel=SYSTEM)
-def extend_edit(
-    number: Number,
-    by: Annotated[str, typer.Argument(metavar="DURATION", help="Like 10m or 2h.")],
-    command_id: CommandId = None,
-    as_json: AsJson = False,
-) -> None:
-    """Extend the edit window of one running order. [dim]E6[/]"""
-    minutes, rest = divmod(_duration(by), timedelta(minutes=1))
-    if rest:
-        fail(f"duration: {by}; give whole minutes, like 10m or 2h", 2)
-    _send(number, "extend_edit", {"minutes": minutes}, Actor.OPERATOR, command_id, as_json)
+        return duration(text)
+    except InputError as error:
+        fail(str(error), BAD_INPUT)
 
 
 @app.command(rich_help_panel=ORDERS)
@@ -349,6 +212,18 @@ def watch(number: Number) -> None:
     run(work)
 
 
+app.command(rich_help_panel=ORDERS)(joint_cli.purchase)
+app.command(rich_help_panel=ORDERS)(message_cli.messages)
+app.command(rich_help_panel=ORDERS)(documents_cli.receipt)
+app.command("packing-slip", rich_help_panel=ORDERS)(documents_cli.packing_slip)
+app.command(rich_help_panel=ORDERS)(money_cli.reconcile)
+for _row in ROWS:
+    register(app, _row)
+    if _row.name == "ship":
+        app.command(rich_help_panel=SELLERS)(joint_cli.combine)
+        app.command(rich_help_panel=SELLERS)(refund_cli.refund)
+
+
 @app.command(rich_help_panel=LOCAL)
 def travel(
     number: Number,
@@ -358,16 +233,44 @@ def travel(
     """Move one order's clock ahead, on the embedded stack: live through 7 days in a second."""
     from starter.travel import travel as move  # noqa: PLC0415 - pulls in Temporal's test helpers, for this command only
 
-    duration = _duration(by)
+    ahead = _duration(by)
 
     async def work() -> None:
         client = await open_client()
-        order, entries = await move(client, number, duration)
+        order, entries = await move(client, number, ahead)
         if as_json:
             output.print_json(console, {"order": order, "history": entries})
         else:
-            console.print(f"order {number} is {format_duration(duration)} further on")
+            console.print(f"order {number} is {format_duration(ahead)} further on")
             console.print(output.order_panel(order, entries, _url(number)))
+
+    run(work)
+
+
+@app.command("pay-at-store", rich_help_panel=LOCAL)
+def pay_at_store(
+    number: Number,
+    late: Annotated[bool, typer.Option("--late", help="The shop takes the money also past the due date.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Pay an order's number at a convenience store, on the embedded stack. [dim]P5 G7[/]"""
+
+    async def work() -> None:
+        stack = embedded_stack()
+        if stack is None:
+            raise InputError("pay-at-store: this is not the embedded stack, and elsewhere buyers go to a real shop")
+        client = await open_client()
+        try:
+            paid = await pay_number(client, stack.provider, number, late=late)
+        except ShopError as error:
+            fail(str(error), REFUSED)
+        order = await heard(client, number)
+        if as_json:
+            output.print_json(console, {"number": paid, "order": order})
+        else:
+            console.print(
+                f"[green]paid[/]: number {paid}; order {number} is {output.status(order.status)}", soft_wrap=True
+            )
 
     run(work)
 

@@ -3,19 +3,28 @@
 import asyncio
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
 import typer
 from rich import box
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from sandbox.stack import Addresses, Stack
 from starter import output
 from starter.scenes import SCENES, Scene, SceneError, Stage
+from starter.scenes_after import SCENES_AFTER
 from starter.session import console, embedded_stack, open_client, stack_directory
 from starter.stack_cli import run_stack, show_addresses
+
+PARTS: tuple[tuple[str, Sequence[Scene]], ...] = (
+    ("A marketplace's order policy, lived through", SCENES),
+    ("What comes after: money back, parcels back, answers", SCENES_AFTER),
+)
+"""The parts of the tour, one after the other."""
 
 
 async def tour(*, once: bool, directory: Path | None) -> None:
@@ -48,28 +57,36 @@ async def tour(*, once: bool, directory: Path | None) -> None:
 
 
 async def _play_all(addresses: Addresses) -> bool:
-    """Play the scenes side by side and show them live and as one table; return whether all ended as they must."""
-    client = await open_client()
-    stages = [Stage(client, addresses.provider) for _ in SCENES]
-    playing = [asyncio.create_task(_play(scene, stage)) for scene, stage in zip(SCENES, stages, strict=True)]
-    with Live(console=console, auto_refresh=False, transient=True) as live:
-        while not all(task.done() for task in playing):
-            live.update(_table(stages), refresh=True)
-            await asyncio.wait(playing, timeout=0.2)
-    console.print(_table(stages))
+    """Play both parts and show them; return whether every order ended as it must."""
+    client, started, played = await open_client(), time.monotonic(), []
+    for title, scenes in PARTS:
+        stages = [Stage(client, addresses.provider) for _ in scenes]
+        await _play_part(title, scenes, stages)
+        played += list(zip(scenes, stages, strict=True))
     show_addresses(addresses)
     console.print()
-    for scene, stage in zip(SCENES, stages, strict=True):
+    for scene, stage in played:
         console.print(
             f"{addresses.ui}/namespaces/default/workflows/order-{stage.number}  {scene.title}", soft_wrap=True
         )
     await _tell_mails(addresses)
-    failures = [f"{scene.title}: {stage.failure}" for scene, stage in zip(SCENES, stages, strict=True) if stage.failure]
+    failures = [f"{scene.title}: {stage.failure}" for scene, stage in played if stage.failure]
     for failure in failures:
-        console.print(f"[bold red]not as the policy says[/]: {failure}")
+        console.print(f"[bold red]not as the policy says[/]: {escape(failure)}")
     if not failures:
-        console.print(f"[bold green]all {len(SCENES)} orders went as the policy says[/]")
+        took = f"{time.monotonic() - started:.0f} s"
+        console.print(f"[bold green]all {len(played)} scenes went as the policy says[/], in {took}")
     return not failures
+
+
+async def _play_part(title: str, scenes: Sequence[Scene], stages: list[Stage]) -> None:
+    """Play the scenes side by side and show them live and as one table."""
+    playing = [asyncio.create_task(_play(scene, stage)) for scene, stage in zip(scenes, stages, strict=True)]
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        while not all(task.done() for task in playing):
+            live.update(_table(title, scenes, stages), refresh=True)
+            await asyncio.wait(playing, timeout=0.2)
+    console.print(_table(title, scenes, stages))
 
 
 async def _play(scene: Scene, stage: Stage) -> None:
@@ -82,14 +99,13 @@ async def _play(scene: Scene, stage: Stage) -> None:
     stage.done = True
 
 
-def _table(stages: list[Stage]) -> Table:
-    title = "A marketplace's order policy, lived through"
+def _table(title: str, scenes: Sequence[Scene], stages: list[Stage]) -> Table:
     table = Table(box=box.ROUNDED, title=title, title_justify="left", show_lines=True)
     table.add_column("scene", ratio=2)
     table.add_column("what happened", ratio=3)
     table.add_column("order and state", no_wrap=True)
     table.add_column("")
-    for scene, stage in zip(SCENES, stages, strict=True):
+    for scene, stage in zip(scenes, stages, strict=True):
         mark = "[red]✗[/]" if stage.failure else "[green]✓[/]" if stage.done else "…"
         state = output.status(stage.status) if stage.status else ""
         order = f"{stage.number}\n{state}"

@@ -1,7 +1,7 @@
 """How the starter shows orders: tables for people, JSON for programs."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -12,9 +12,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from domain.base import format_duration, format_instant
+from domain.case import Case
+from domain.cases import OPENERS, STEPS
 from domain.deadlines import SUMMARIES, DeadlineName
 from domain.money import format_money
-from domain.order import HistoryEntry
+from domain.order import HistoryEntry, Payment, Status
+from domain.refund import Refund, RefundStatus
 from domain.views import OrderView
 from starter.client import Listed
 
@@ -85,18 +88,27 @@ def _facts(order: OrderView) -> Iterable[tuple[str, str]]:
         parts = (place.recipient, place.line1, place.line2, place.city, place.region, place.postal_code, place.country)
         yield "ship to", escape(", ".join(part for part in parts if part))
     yield "total", f"{format_money(order.total_minor, order.currency)} ({order.shipping_option} shipping)"
+    if order.business is not None:
+        yield "business", f"purchase order {order.business.purchase_order_number}"
+    if order.purchase is not None:
+        yield "purchase", order.purchase
     if order.payment is not None:
-        paid = order.payment
-        held = format_money(paid.authorized_minor, order.currency)
-        charged = format_money(paid.captured_minor, order.currency)
-        declined = f", {paid.decline_code}" if paid.decline_code else ""
-        yield "payment", f"{paid.status}{declined}; authorised {held}, charged {charged}"
+        yield from _payment(order, order.payment)
+    if order.available_at is not None:
+        settled = order.available_at <= order.clock
+        yield (
+            "proceeds",
+            f"{'available since' if settled else 'in settlement until'} {format_instant(order.available_at)}",
+        )
     if order.voids:
         yield "to be voided", ", ".join(order.voids)
     if order.rejected is not None:
         yield "refused", f"[red]{order.rejected.code}[/]: {escape(order.rejected.message)}"
     if order.flags:
         yield "flags", f"[bold yellow]{', '.join(order.flags)}[/]"
+    if order.review is not None:
+        since = format_instant(order.review.ended_at or order.review.since)
+        yield "review", f"{order.review.status} at {since}: {escape(order.review.reason)}"
     if order.request is not None:
         yield "request", f"cancellation {order.request.status}, reason {order.request.reason}"
     if order.cancellation is not None:
@@ -108,6 +120,94 @@ def _facts(order: OrderView) -> Iterable[tuple[str, str]]:
         yield f"parcel {parcel.shipment_id}", f"{escape(parcel.carrier)} {parcel.tracking_number}{arrived}"
     if "confirm_shipment" in order.flags:
         yield "to do", f"[bold]confirm shipment by {format_instant(order.confirm_by)} to avoid cancellation[/]"
+    yield from _afterwards(order)
+
+
+def _payment(order: OrderView, paid: Payment) -> Iterable[tuple[str, str]]:
+    held = format_money(paid.authorized_minor, order.currency)
+    charged = format_money(paid.captured_minor, order.currency)
+    declined = f", {paid.decline_code}" if paid.decline_code else ""
+    points = f", of it {format_money(paid.points_minor, order.currency)} in points" if paid.points_minor else ""
+    yield "payment", f"{paid.method}, {paid.status}{declined}; authorised {held}{points}, charged {charged}"
+    if paid.number is not None:
+        due = f", until {format_instant(paid.due_at)}" if paid.due_at else ""
+        yield "payment number", f"[bold]{paid.number}[/], at a convenience store{due}"
+
+
+def _afterwards(order: OrderView) -> Iterable[tuple[str, str]]:
+    """Yield what may follow a shipment or a wish: reductions, refunds, cases, messages, the rating."""
+    for reduction in order.reductions:
+        told = (
+            f"{_units(reduction.quantities)} by the {reduction.actor}: {reduction.reason}; {escape(reduction.consent)}"
+        )
+        yield "items cancelled", told
+    for refund in order.refunds:
+        yield f"refund {refund.refund_id}", refund_line(order, refund)
+    if order.refunds:
+        yield "left to refund", format_money(order.refundable_minor, order.currency)
+    for case in order.cases:
+        yield f"case {case.case_id}", case_line(case)
+    if order.messages:
+        last = order.messages[-1]
+        yield "messages", f"{len(order.messages)}, the last from the {last.sender} at {format_instant(last.sent_at)}"
+    if order.answer_by is not None:
+        yield "to answer", f"[bold]by the buyer until {format_instant(order.answer_by)}, or the order is cancelled[/]"
+    if order.rating is not None:
+        comment = f": {escape(order.rating.comment)}" if order.rating.comment else ""
+        yield "rating", f"{order.rating.stars} of 5 stars{comment}"
+    if order.erased_at is not None:
+        yield "erased", f"personal data at {format_instant(order.erased_at)}"
+
+
+def _units(quantities: Mapping[str, int]) -> str:
+    return ", ".join(f"{units} × {sku}" for sku, units in quantities.items())
+
+
+def refund_line(order: OrderView, refund: Refund) -> str:
+    """Tell a refund in a line: amount, deductions, why, how far it is and when it is expected."""
+    kept = "".join(f" less {format_money(each.amount_minor, order.currency)} {each.kind}" for each in refund.deductions)
+    gross = f" ({format_money(refund.gross_minor, order.currency)}{kept})" if kept else ""
+    paid = [part.paid_at for part in refund.parts if part.paid_at is not None]
+    expected = [part.expected_at for part in refund.parts if part.expected_at is not None]
+    if refund.status is RefundStatus.PAID and paid:
+        when = f" at {format_instant(max(paid))}"
+    elif refund.status is RefundStatus.FAILED:
+        when = f" ({', '.join(part.failure_code for part in refund.parts if part.failure_code)})"
+    else:
+        when = f", expected by {format_instant(max(expected))}" if expected else ""
+    amount, memo = format_money(refund.amount_minor, order.currency), f"; {escape(refund.memo)}" if refund.memo else ""
+    return f"{amount}{gross} for {refund.reason}, {refund.status}{when}{memo}"
+
+
+def case_line(case: Case) -> str:
+    """Tell a case in a line: kind, state, items, why, and when it is due."""
+    due = f", due {format_instant(case.due_at)}" if case.due_at is not None else ""
+    note = f"; {escape(case.note)}" if case.note else ""
+    return f"{case.kind} {case.status}{due}; {_units(case.quantities)}, {case.reason}{note}"
+
+
+def news(order: OrderView, name: str, fields: Mapping[str, Any]) -> list[str]:
+    """Return what a command has done besides moving the order, each in a line: a refund, a case, a message, a new total."""
+    told = []
+    before_shipment = order.status in (Status.PENDING, Status.UNSHIPPED, Status.CANCELLED)
+    if name in {*OPENERS, *STEPS} and order.cases and not (before_shipment and name.endswith("_cancellation")):
+        case = max(order.cases, key=lambda each: each.changed_at)
+        told.append(f"case {case.case_id} is {case_line(case)}")
+        told += [refund_news(order, each) for each in order.refunds if each.refund_id == case.refund_id]
+    if name == "refund" and order.refunds:
+        told.append(refund_news(order, order.refunds[-1]))
+    if name == "retry_refund":
+        told += [refund_news(order, each) for each in order.refunds if each.refund_id == fields.get("refund_id")]
+    if name == "cancel_items":
+        told.append(f"its total is {format_money(order.total_minor, order.currency)}")
+    if name == "send_message" and order.messages:
+        told.append(f"message {order.messages[-1].message_id} is sent")
+    return told
+
+
+def refund_news(order: OrderView, refund: Refund) -> str:
+    """Tell a refund with its name."""
+    return f"refund {refund.refund_id}: {refund_line(order, refund)}"
 
 
 def _phone(order: OrderView) -> str:
@@ -169,4 +269,16 @@ def listing(orders: Iterable[Listed]) -> Table:
         deadline = format_instant(each.deadline) if each.deadline else ""
         flags = f"[yellow]{', '.join(each.flags)}[/]" if each.flags else ""
         table.add_row(each.number, status(each.status), each.seller_id, format_instant(each.placed_at), deadline, flags)
+    return table
+
+
+def messages(order: OrderView) -> Table:
+    """Show the messages of an order, the oldest first."""
+    table = Table(box=box.SIMPLE)
+    for name in ("#", "when", "from", "about", "message", "answer by"):
+        table.add_column(name, overflow="fold")
+    for each in order.messages:
+        said = escape(each.text) if each.text is not None else f"[dim]ready message[/] {each.template}"
+        answer = format_instant(each.answer_by) if each.answer_by else ""
+        table.add_row(each.message_id, format_instant(each.sent_at), each.sender, each.topic, said, answer)
     return table

@@ -10,10 +10,12 @@ import httpx
 
 from domain.base import format_duration
 from domain.order import CLOSED, Actor, Status
+from domain.refund import PaymentMethod
 from domain.refusals import RefusalCode
 from domain.views import OrderView
 from starter import carts
 from starter.client import OrderClient, RefusedError
+from starter.shop import numbered
 from starter.travel import travel
 
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
@@ -41,7 +43,10 @@ class Stage:
         placement = carts.cart(**options)
         self.number = placement.order_number
         await self.client.place(placement)
-        await self.client.settled(self.number)
+        if placement.payment.method is PaymentMethod.KONBINI:
+            await numbered(self.client, self.number)
+        else:
+            await self.client.settled(self.number)
         await self.look("placed")
 
     async def look(self, step: str) -> OrderView:
@@ -83,6 +88,29 @@ class Stage:
             await asyncio.sleep(0.05)
         self.status = order.status.value
         return order
+
+    async def until(self, condition: Callable[[OrderView], bool], told: str) -> OrderView:
+        """Wait until the order is as `condition` says; raises SceneError with `told` when it never is."""
+        end = asyncio.get_running_loop().time() + PATIENCE
+        while not condition(order := await self.client.order(self.number)):
+            if asyncio.get_running_loop().time() > end:
+                raise SceneError(f"{told} never came")
+            await asyncio.sleep(0.05)
+        return order
+
+    async def is_told_by_webhook(self) -> None:
+        """Check that the order has heard of its payments from the provider's webhook, and not by asking alone."""
+        entries = await self.client.history(self.number)
+        if not any(each.name == "payment_event" and each.accepted for each in entries):
+            raise SceneError("the provider's webhook did not reach the order")
+
+    async def repaid(self, minor: int) -> None:
+        """Ask the provider: it must have paid `minor` minor units back in all."""
+        async with httpx.AsyncClient(base_url=self.provider_url) as http:
+            answer = await http.get("/refunds", params={"order_number": self.number})
+        states = answer.raise_for_status().json()
+        paid = sum(each["amount_minor"] for each in states if each["status"] == "paid")
+        expect(paid == minor, f"the provider paid {paid} back; {minor} are to be paid")
 
     async def money(self, *, charged: int) -> None:
         """Ask the provider: it must have charged `charged` minor units in all, and hold nothing of a closed order."""

@@ -63,3 +63,4 @@ def show_addresses(addresses: Addresses) -> None:
     console.print(f"Temporal server   {addresses.temporal}")
     console.print(f"mails             {addresses.mail}")
     console.print(f"payment provider  {addresses.provider}")
+    console.print(f"webhook receiver  {addresses.receiver}")

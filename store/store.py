@@ -96,9 +96,7 @@ class Store:
             reservation.order_number, lambda session: _reserve(session, reservation, record, now)
         )
 
-    def reserve_all(
-        self, orders: Sequence[tuple[Reservation, OrderView]]
-    ) -> dict[str, Shortage | NumberTaken]:
+    def reserve_all(self, orders: Sequence[tuple[Reservation, OrderView]]) -> dict[str, Shortage | NumberTaken]:
         """Do for several orders what `reserve` does for one, all or nothing.
 
         Returns an empty mapping when every order holds its units; otherwise nothing is changed, and the mapping says by

@@ -3,23 +3,25 @@
 PYTEST_DONT_REWRITE: it asserts nothing.
 """
 
-from collections import deque
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from domain_partners import Back, Hold, Partners
+
 from domain.commands import parse_command
 from domain.deadlines import Deadline, next_deadline
 from domain.decide import Accepted, CommandEvent, decide
-from domain.effects import Authorize, Capture, Effect, Notice, NoticeKind, Outcome, Publish, Reserve, Result, Void
+from domain.effects import Ask, Authorize, Capture, Effect, Notice, NoticeKind, Outcome, Publish, Result
 from domain.journal import Message, Verdict, receive, record, unrecorded
 from domain.order import Actor, Cancellation, HistoryEntry, Order, PaymentStatus, Status
 from domain.placement import PlaceOrder, first_authorization, open_order, parse_placement
 from domain.policy import Policy, load_policy
+from domain.refund import PaymentMethod
 from domain.refusals import Refusal
 from domain.views import view
 
+__all__ = ["Back", "Hold", "Partners"]
 Json = dict[str, Any]
 
 T0 = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -71,83 +73,19 @@ def policy(*replaced: tuple[str, str]) -> Policy:
     return load_policy(text)
 
 
+def every_method(*replaced: tuple[str, str], **changes: Any) -> Policy:
+    """Return the project's policy with every payment method taken in Japan, and `changes` to that marketplace."""
+    loaded = policy(*replaced)
+    japan = loaded.marketplaces["JP"].model_copy(update={"payment_methods": tuple(PaymentMethod), **changes})
+    return loaded.model_copy(update={"marketplaces": {**loaded.marketplaces, "JP": japan}})
+
+
 def place(placed: Json | None = None, given: Policy | None = None) -> PlaceOrder:
     """Return the input of an order's workflow."""
     placement = parse_placement(placed or cart())
     return PlaceOrder(
         placement=placement, policy=(given or policy()).snapshot(placement.marketplace, placement.seller_id)
     )
-
-
-@dataclass
-class Hold:
-    """What the provider knows of one authorisation, in minor units."""
-
-    amount: int
-    expires_at: datetime
-    charged: int = 0
-    voided: bool = False
-
-    def live(self, now: datetime) -> bool:
-        """Return whether money is held or charged under it."""
-        return not self.voided and (self.charged > 0 or now < self.expires_at)
-
-
-@dataclass
-class Partners:
-    """The stand-in for provider and stock: `answers` are given one by one, everything after them succeeds.
-
-    `lasts` is how long a hold lasts. An answer is a `Result`, or "lost": the partner did what was asked, but its answer never came.
-    """
-
-    answers: deque[Result | str] = field(default_factory=deque)
-    holds: dict[str, Hold] = field(default_factory=dict)
-    voided: set[str] = field(default_factory=set)
-    lasts: timedelta = 30 * DAY
-
-    def perform(self, effect: Effect, now: datetime) -> Outcome:
-        """Do what `effect` asks, or what the next answer says."""
-        if isinstance(effect, Publish):
-            entries = effect.entries[-1].seq if effect.entries else 0
-            return Outcome(result=Result.PUBLISHED, reference=effect.key, entries=entries)
-        answer = self.answers.popleft() if self.answers else None
-        if answer is None or answer == "lost":
-            outcome = self._do(effect, now)
-            return outcome if answer is None else Outcome(result=Result.UNANSWERED, reference=effect.key)
-        if isinstance(effect, Void):
-            return Outcome(result=Result.VOID_FAILED, reference=effect.reference, round=effect.round)
-        short = {"A": 1} if answer == Result.OUT_OF_STOCK else {}
-        code = "card_declined" if answer == Result.DECLINED else None
-        if answer == Result.LAPSED and isinstance(effect, Capture):
-            self.holds[effect.reference].expires_at = now
-        return Outcome(result=Result(answer), reference=effect.key, decline_code=code, short=short)
-
-    def _do(self, effect: Effect, now: datetime) -> Outcome:
-        match effect:
-            case Authorize() if effect.reference in self.voided:
-                return Outcome(result=Result.VOIDED, reference=effect.reference)
-            case Authorize():
-                hold = self.holds.setdefault(effect.reference, Hold(effect.amount_minor, now + self.lasts))
-                return Outcome(result=Result.AUTHORIZED, reference=effect.reference, expires_at=hold.expires_at)
-            case Capture():
-                hold = self.holds[effect.reference]
-                if not hold.live(now):
-                    return Outcome(result=Result.VOIDED if hold.voided else Result.LAPSED, reference=effect.key)
-                hold.charged = effect.amount_minor
-                return Outcome(result=Result.CAPTURED, reference=effect.key)
-            case Void():
-                self.voided.add(effect.reference)
-                if effect.reference in self.holds:
-                    self.holds[effect.reference].voided = True
-                return Outcome(result=Result.VOIDED, reference=effect.reference, round=effect.round)
-            case Reserve():
-                return Outcome(result=Result.RESERVED, reference=effect.key)
-        raise TypeError(effect)
-
-    @property
-    def charged(self) -> int:
-        """What the buyer has been charged and not been given back, in minor units."""
-        return sum(hold.charged for hold in self.holds.values() if not hold.voided)
 
 
 class Scene:
@@ -203,9 +141,17 @@ class Scene:
     def _ask(self, effect: Effect) -> Verdict:
         outcome, before = self.partners.perform(effect, self.now), self.order.payment.status
         verdict = record(self.order, outcome, decide(self.order, outcome, self.now), self.now)
-        if isinstance(effect, Authorize | Capture):
-            self.paid.add((before, outcome.result, verdict.order.payment.status))
+        after = verdict.order.payment.status
+        if isinstance(effect, Authorize | Capture) or (isinstance(effect, Ask) and after is not before):
+            ended = verdict.order.cancellation is not self.order.cancellation
+            event = "cancelled" if ended else outcome.result.value
+            self.paid.add((before, event, after))
         return verdict
+
+    def hear(self, reference: str) -> "Scene":
+        """Let the provider's hint about `reference` arrive, and the question that follows be answered."""
+        self.send("payment_event", "system", reference=reference, event="payment.moved")
+        return self.settle()
 
     def settle(self) -> "Scene":
         """Perform the effects that run in the background, until none is left."""
@@ -224,8 +170,10 @@ class Scene:
     def at(self, now: datetime) -> "Scene":
         """Move the clock to `now`; whatever falls due on the way happens at its own instant."""
         while (due := next_deadline(self.order)) is not None and due.at <= now:
-            self.now = max(self.now, due.at)
+            self.now, before = max(self.now, due.at), self.order
             self.decide(due)
+            if self.order is before:
+                raise AssertionError(f"{due} changes nothing: its timer would fire for ever")
         self.now = max(self.now, now)
         return self
 
@@ -266,6 +214,9 @@ def code(scene: Scene, name: str, actor: str = "buyer", at: datetime | None = No
     return refusal.code if refusal else None
 
 
+KONBINI: Json = cart(payment={"method": "konbini"})
+POINTS: Json = cart(payment={"method": "points"})
+CARD_AND_POINTS: Json = cart(payment={"method": "card", "card": "card-ok", "points_minor": 700})
 PARCEL: Json = {"carrier": "Yamato", "tracking_number": "T-1"}
 ALL_STATES = tuple(Status)
 
@@ -278,6 +229,16 @@ def pending(placed: Json | None = None, given: Policy | None = None) -> Scene:
 def declined(placed: Json | None = None) -> Scene:
     """Return a Pending order whose card was declined."""
     return Scene(placed).answer(Result.DECLINED).settle()
+
+
+def awaiting(placed: Json | None = None) -> Scene:
+    """Return a Pending order whose buyer has a payment number, to be paid within three days."""
+    return Scene(placed or KONBINI, every_method()).settle()
+
+
+def in_review(placed: Json | None = None) -> Scene:
+    """Return an order that the marketplace holds for review, its payment being authorised."""
+    return Scene(placed, every_method(review_above_minor=1))
 
 
 def unshipped(placed: Json | None = None, given: Policy | None = None) -> Scene:

@@ -202,7 +202,7 @@ class Live:
         """Wait for the notice of a kind to the buyer or seller and return its mail."""
 
         async def there() -> dict[str, Any] | None:
-            wanted = (f".{kind}.{to}@", f"/{kind}/{to}")
+            wanted = (f".{kind}.{to}@", f".{kind}.{to}.", f"/{kind}/{to}")
             found = [each for each in await self.mails(number) if any(part in each["message_id"] for part in wanted)]
             return found[0] if found else None
 

@@ -27,7 +27,7 @@ def stocked(live: Live, monkeypatch: pytest.MonkeyPatch) -> Live:
 
 @pytest.mark.parametrize(
     ("life", "live_attributes", "events", "actions"),
-    [(HAPPY, True, 54, 16), (HAPPY, False, 50, 12), (CANCELLED, True, 38, 9), (CANCELLED, False, 36, 7)],
+    [(HAPPY, True, 64, 19), (HAPPY, False, 60, 15), (CANCELLED, True, 44, 11), (CANCELLED, False, 42, 9)],
     ids=["happy", "happy without live attributes", "cancelled", "cancelled without live attributes"],
 )
 async def test_an_order_stays_within_its_budget(

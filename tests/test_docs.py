@@ -12,9 +12,10 @@ from activities.settings import Settings
 from docs import generate, meanings, reference
 from domain.commands import COMMANDS
 from domain.deadlines import DeadlineName
+from domain.cases import CASE_ROWS
 from domain.lifecycle import PAYMENT_ROWS, REQUEST_ROWS, ROWS
 from domain.order import Actor, Flag, PaymentStatus, Status
-from domain.policy import MarketplacePolicy, SellerPolicy, Windows
+from domain.policy import MarketplacePolicy, PolicyWindows, SellerPolicy
 from domain.refusals import REFUSALS, RefusalCode
 
 ROOT = Path(__file__).parent.parent
@@ -24,6 +25,7 @@ NAMED_RULES = (
     {row.rule for row in ROWS}
     | {row.rule for row in PAYMENT_ROWS}
     | {row.rule for row in REQUEST_ROWS}
+    | {row.rule for row in CASE_ROWS}
     | {text.rule for text in REFUSALS.values()}
 )
 
@@ -79,11 +81,11 @@ def test_every_state_flag_deadline_and_window_has_a_meaning() -> None:
     assert set(meanings.STATES) == set(Status)
     assert set(meanings.FLAGS) == set(Flag)
     assert set(meanings.DUE) == set(DeadlineName)
-    assert set(meanings.WINDOWS) == set(Windows.model_fields)
+    assert set(meanings.WINDOWS) == set(PolicyWindows.model_fields)
 
 
 @pytest.mark.rule("D4")
-@pytest.mark.parametrize("name", [*Status, *Flag, *DeadlineName, *Windows.model_fields, *RefusalCode, *COMMANDS])
+@pytest.mark.parametrize("name", [*Status, *Flag, *DeadlineName, *PolicyWindows.model_fields, *RefusalCode, *COMMANDS])
 def test_lifecycle_page_names_everything(name: str) -> None:
     """Every state, flag, deadline, window, refusal code and command stands on the page of the lifecycle."""
     assert f"`{name}`" in page("lifecycle.md") or f"### {name}\n" in page("lifecycle.md")
@@ -171,7 +173,7 @@ def test_every_key_of_the_policy_is_documented(form: type[MarketplacePolicy] | t
 
 
 @pytest.mark.rule("D4")
-@pytest.mark.parametrize("name", Windows.model_fields)
+@pytest.mark.parametrize("name", PolicyWindows.model_fields)
 def test_every_window_of_the_policy_is_documented(name: str) -> None:
     """Each window stands on the page of the lifecycle and on that of the configuration."""
     assert f"| `{name}` |" in page("lifecycle.md")

@@ -2,23 +2,26 @@
 
 from collections.abc import Callable
 from datetime import timedelta
-from itertools import permutations
+from itertools import permutations, product
 from typing import Any
 
 import pytest
 from domain_kit import (
     DAY,
+    FIELDS,
     HOUR,
+    CARD_AND_POINTS,
     MINUTE,
-    NEW_ADDRESS,
     NUMBER,
     PARCEL,
     SECOND,
     T0,
     Scene,
+    awaiting,
     cart,
     code,
     declined,
+    in_review,
     in_state,
     partly,
     pending,
@@ -27,13 +30,14 @@ from domain_kit import (
 )
 
 from domain.commands import COMMANDS
-from domain.reasons import BuyerReason, SellerReason
-from domain.effects import NoticeKind, Outcome, Result, Void
+from domain.effects import Ask, NoticeKind, Outcome, Result, Void
 from domain.order import Actor, Flag, PaymentStatus, Status
+from domain.reasons import BuyerReason, SellerReason
 from domain.views import view
 
 Way = Callable[[], Scene]
 FIRST = f"{NUMBER}/1/authorize"
+BOOK = {"history", "entries", "answers", "command_counts"}
 
 
 def asked(placed: dict[str, Any] | None = None, **fields: Any) -> Scene:
@@ -96,6 +100,56 @@ def after_failed_charge() -> Scene:
     return scene
 
 
+def by_store_payment_due() -> Scene:
+    """The marketplace gives up waiting for the cash at the convenience store."""
+    return awaiting().at(T0 + 3 * DAY).settle()
+
+
+def by_buyer_unpaid() -> Scene:
+    """The buyer cancels instead of paying at the convenience store."""
+    scene = awaiting()
+    scene.send("cancel")
+    return scene
+
+
+def by_buyer_paid_at_store() -> Scene:
+    """The buyer cancels after paying at the convenience store."""
+    scene = awaiting()
+    scene.partners.pay_at_store(FIRST)
+    scene.hear(FIRST).send("cancel")
+    return scene
+
+
+def by_buyer_with_points() -> Scene:
+    """The buyer cancels what is paid with card and points."""
+    scene = unshipped(CARD_AND_POINTS)
+    scene.send("cancel")
+    return scene
+
+
+def by_refused_review() -> Scene:
+    """The marketplace refuses the order after its review."""
+    scene = in_review().settle()
+    scene.send("refuse_review", "operator")
+    return scene
+
+
+def by_silence() -> Scene:
+    """The buyer does not answer the seller in time."""
+    scene = unshipped()
+    scene.send("send_message", "seller", text="Which colour?", answer_by=(T0 + 2 * DAY).isoformat())
+    return scene.at(T0 + 2 * DAY)
+
+
+def by_unconfirmed_return() -> Scene:
+    """The seller receives back what it had shipped without confirming."""
+    scene = unshipped()
+    scene.send("request_return")
+    scene.send("authorize_return", "seller")
+    scene.send("receive_return", "seller")
+    return scene
+
+
 WAYS: list[Way] = [
     by_buyer_pending,
     by_buyer,
@@ -105,6 +159,13 @@ WAYS: list[Way] = [
     by_processing_window,
     by_confirm_window,
     after_failed_charge,
+    by_store_payment_due,
+    by_buyer_unpaid,
+    by_buyer_paid_at_store,
+    by_buyer_with_points,
+    by_refused_review,
+    by_silence,
+    by_unconfirmed_return,
 ]
 ways = pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 
@@ -137,6 +198,9 @@ def test_every_cancellation_leaves_nothing_held_or_charged(way: Way) -> None:
         (by_acceptance, Actor.SELLER, False),
         (by_processing_window, Actor.SYSTEM, False),
         (by_confirm_window, Actor.SYSTEM, True),
+        (by_store_payment_due, Actor.SYSTEM, False),
+        (by_buyer_unpaid, Actor.BUYER, False),
+        (by_refused_review, Actor.OPERATOR, False),
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
@@ -303,23 +367,45 @@ def test_of_rivals_at_one_instant_exactly_one_wins(order: tuple[str, ...]) -> No
 def test_a_cancelled_order_stays_as_it_is(way: Way) -> None:
     """Whatever anyone sends to a cancelled order is refused with when it was cancelled and where to turn."""
     scene = way().settle()
-    before = scene.order.model_dump(exclude={"history", "entries", "answers", "command_counts"})
-    fields: dict[str, dict[str, Any]] = {
-        "edit": {"shipping_address": NEW_ADDRESS},
-        "ship": PARCEL,
-        "extend_edit": {"minutes": 5},
-        "pay_again": {"card": "card-new"},
-    }
-    for name in COMMANDS:
-        for actor in Actor:
-            refusal = scene.send(name, actor, at=T0, **fields.get(name, {}))
-            assert refusal is not None
-            assert (refusal.code, refusal.rule) == ("ORDER_CANCELLED", "C13")
-            assert "new order" in refusal.remedy
-            assert "customer service" in refusal.remedy
-    assert (
-        scene.at(T0 + 99 * DAY).order.model_dump(exclude={"history", "entries", "answers", "command_counts"}) == before
-    )
+    before, before_total = scene.order.model_dump(exclude=BOOK), scene.order.total_minor
+    for name, actor in product(COMMANDS, Actor):
+        if (name, actor) in (("rate", Actor.BUYER), ("payment_event", Actor.SYSTEM)):
+            continue
+        refusal = scene.send(name, actor, at=T0, **FIELDS.get(name, {}))
+        assert refusal is not None
+        assert (refusal.code, refusal.rule) == ("ORDER_CANCELLED", "C13")
+        assert "new order" in refusal.remedy
+        assert "customer service" in refusal.remedy
+    kept_until = scene.cancellation.at + 30 * DAY
+    assert scene.at(kept_until - SECOND).order.model_dump(exclude=BOOK) == before
+    erased = scene.at(T0 + 99 * DAY).order
+    assert (erased.status, erased.erased_at, erased.total_minor) == (Status.CANCELLED, kept_until, before_total)
+
+
+@pytest.mark.rule("A8", "C13")
+@ways
+def test_a_cancelled_order_is_rated_where_the_seller_caused_it(way: Way) -> None:
+    """The buyer may still leave feedback, once, if the seller cancelled or let the confirm window pass; else it is refused."""
+    scene = way().settle()
+    cancellation = scene.cancellation
+    open_to_it = cancellation.actor is Actor.SELLER or cancellation.counts_in_rate
+    assert code(scene, "rate", stars=1) == (None if open_to_it else "RATING_NOT_OPEN")
+    assert code(scene, "rate", stars=5) == ("ALREADY_RATED" if open_to_it else "RATING_NOT_OPEN")
+    assert (scene.order.rating is not None) is open_to_it
+    assert (scene.status, scene.order.cancellation) == (Status.CANCELLED, cancellation)
+
+
+@pytest.mark.rule("C9", "C13")
+@ways
+def test_a_hint_about_a_cancelled_orders_payment_moves_nothing(way: Way) -> None:
+    """The provider's hint leads to a question and to nothing else: the order stays cancelled with nothing held or charged."""
+    scene = way().settle()
+    before = scene.order.model_dump(exclude=BOOK | {"version", "sequence"})
+    scene.hear(scene.order.payment.reference)
+    assert scene.did(Ask)
+    assert scene.order.model_dump(exclude=BOOK | {"version", "sequence"}) == before
+    assert scene.partners.charged == 0
+    assert not [key for key, hold in scene.partners.holds.items() if hold.live(scene.now)]
 
 
 @pytest.mark.rule("C13")

@@ -1,6 +1,7 @@
 """Who sees what: the seller of a Pending order, of a delivered one, how it is paid, and what operators' surfaces hold."""
 
 import json
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -175,7 +176,7 @@ def test_a_notice_carries_no_personal_data() -> None:
     """What is asked of the mail partner names the order and the side, and no address."""
     scene = shipped()
     assert scene.notices
-    assert set(Notice.model_fields) == {"key", "kind", "recipient"}
+    assert set(Notice.model_fields) == {"key", "kind", "recipient", "subject_id"}
     assert len({each.key for each in scene.notices}) == len(scene.notices)
 
 
@@ -203,10 +204,21 @@ def test_windows_are_closed_once_the_order_has_moved_on(state: Status) -> None:
     assert all(each.closed for each in view(scene.order, scene.now).windows)
 
 
-def test_a_closed_order_has_no_next_deadline() -> None:
-    """A cancelled order shows nothing that falls due."""
-    seen = view(in_state(Status.CANCELLED).order, T0)
-    assert (seen.next_deadline, seen.next_deadline_at) == (None, None)
+@pytest.mark.rule("A7")
+@pytest.mark.parametrize(("state", "end"), [(Status.CANCELLED, T0 + 30 * DAY), (Status.COMPLETED, T0 + 60 * DAY)])
+def test_a_closed_order_has_no_next_deadline_but_its_erasure(state: Status, end: datetime) -> None:
+    """A closed order shows nothing that falls due but the end of the retention period; once erased nothing at all."""
+    scene = in_state(state)
+    seen = view(scene.order, scene.now)
+    assert (seen.next_deadline, seen.next_deadline_at) == ("retention_ended", end)
+    scene.at(end)
+    assert scene.order.over
+    for viewer in Actor:
+        seen = view(scene.order, scene.now, viewer)
+        assert (seen.next_deadline, seen.next_deadline_at) == (None, None)
+        assert (seen.buyer, seen.address, seen.erased_at) == (None, None, end)
+        assert personal(seen.model_dump_json()) == []
+    assert personal(scene.order.model_dump_json()) == []
 
 
 def test_the_details_tell_an_operator_the_state_of_an_order() -> None:

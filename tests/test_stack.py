@@ -3,10 +3,13 @@
 import asyncio
 import contextlib
 import json
+import os
 import signal
 from collections.abc import AsyncIterator, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 import psutil  # type: ignore[import-untyped]
 import pytest
 from cli_kit import Cli, finished
@@ -19,7 +22,7 @@ from domain.views import OrderView
 from sandbox.stack import HOST, Stack, StackError, running_stack
 from starter.client import UnreachableError
 
-PARTS = ("server", "provider", "mail sink")
+PARTS = ("server", "provider", "mail sink", "receiver")
 
 
 @contextlib.asynccontextmanager
@@ -44,7 +47,7 @@ def alive(found: Iterable[psutil.Process]) -> list[psutil.Process]:
 
 
 async def test_every_part_listens_on_the_loopback_only_and_is_gone_after_the_stop(tmp_path: Path) -> None:
-    """Server, UI, provider, mail sink and worker listen on 127.0.0.1 alone; a stop ends each of them.
+    """Server, UI, provider, receiver, mail sink and worker listen on 127.0.0.1 alone; a stop ends each of them.
 
     Once the stack is up, its worker has created the search attributes by which orders are listed.
     """
@@ -60,7 +63,7 @@ async def test_every_part_listens_on_the_loopback_only_and_is_gone_after_the_sto
         told = running_stack(tmp_path)
         assert told == stack.addresses
         assert told is not None
-        urls = (told.temporal, told.ui, told.provider, told.mail, f"{HOST}:{told.smtp_port}")
+        urls = (told.temporal, told.ui, told.provider, told.receiver, told.mail, f"{HOST}:{told.smtp_port}")
         assert {int(str(url).rsplit(":", 1)[1]) for url in urls} <= {port for _, port in listening}
         assert len(found) >= len(PARTS) + 1
 
@@ -137,6 +140,53 @@ async def test_orders_and_timers_survive_a_killed_server_and_a_stop(tmp_path: Pa
         await live.reaches(shipped, Status.DELIVERED)
         assert await live.log(shipped) == ["authorize", "capture"]
         await live.mailed(shipped, "shipped", "buyer")
+
+
+@pytest.mark.rule("G7")
+async def test_the_provider_s_webhooks_find_the_receiver_whenever_the_stack_runs(tmp_path: Path) -> None:
+    """The secret is the folder's own, for its owner's eyes; an event that nobody took is delivered by the next stack.
+
+    A folder of a time when there was no receiver starts as any other.
+    """
+    gone = {"pid": os.getpid(), "temporal": "a:1", "ui": None, "provider": "b", "smtp_port": 1, "mail": "c"}
+    (tmp_path / "stack.json").write_text(json.dumps({**gone, "database_url": "d"}))
+    secret_file = tmp_path / "webhook.secret"
+    async with running(Stack(tmp_path, ui_port=None)) as stack:
+        secret, told = secret_file.read_text(), stack.addresses
+        assert secret_file.stat().st_mode & 0o777 == 0o600
+        assert told is not None
+        async with httpx.AsyncClient() as http:
+            assert (await http.post(f"{told.receiver}/webhooks/payments", content=b"{}")).status_code == 401
+            await stack.stop_part("receiver")
+            with pytest.raises(httpx.ConnectError):
+                await http.get(f"{told.receiver}/health")
+            await stack.start_receiver()
+            assert (await http.get(f"{told.receiver}/health")).status_code == 200
+            await stack.stop_part("receiver", signal.SIGKILL)
+            await _pay_in_cash(http, told.provider)
+            assert [each["delivered"] for each in (await http.get(f"{told.provider}/webhooks")).json()] == [False]
+    async with running(Stack(tmp_path, ui_port=None)) as stack, httpx.AsyncClient() as http:
+        assert secret_file.read_text() == secret
+        assert stack.addresses is not None
+        provider = stack.addresses.provider
+
+        async def delivered() -> bool:
+            return [each["delivered"] for each in (await http.get(f"{provider}/webhooks")).json()] == [True]
+
+        await until(delivered, "the event of the stack before")
+    log = (tmp_path / "logs" / "receiver.log").read_text()
+    assert "payment.paid for order 503-1234567-1234567, which does not run, under r-1: ignored" in log
+
+
+async def _pay_in_cash(http: httpx.AsyncClient, provider: str) -> None:
+    """Issue a payment number at the provider, for an order that does not run, and pay it."""
+    request = {
+        **{"reference": "r-1", "order_number": "503-1234567-1234567", "amount_minor": 1000, "currency": "JPY"},
+        **{"method": "konbini", "due_at": (datetime.now(UTC) + DAY).isoformat()},
+    }
+    issued = (await http.post(f"{provider}/authorizations", json=request)).raise_for_status().json()
+    paid = await http.post(f"{provider}/konbini/payments", json={"number": issued["number"]})
+    assert paid.status_code == 200, paid.text
 
 
 async def _answer(live: Live, number: str) -> OrderView | None:

@@ -28,6 +28,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from temporalio.api.errordetails.v1 import NotFoundFailure
 from temporalio.client import Client
+from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.events import EventRefusedError
@@ -261,7 +262,8 @@ async def serve(arguments: argparse.Namespace, settings: Settings) -> None:
     """Receive until SIGTERM or SIGINT; raises SettingsError where no secret is set, OSError where the port is taken."""
     if settings.webhook_secret is None and settings.stripe_webhook_secret is None:
         raise SettingsError("webhook_secret: missing; give WEBHOOK_SECRET or STRIPE_WEBHOOK_SECRET, or both")
-    client = await connect(lazy=True)
+    # Temporal's client is kept from writing lines of its own: what could not be handed on is told here, once.
+    client = await connect(lazy=True, runtime=Runtime(telemetry=TelemetryConfig(logging=None)))
     listener = socket.create_server((arguments.host, arguments.port))
     url = f"http://{arguments.host}:{listener.getsockname()[1]}"
     config = uvicorn.Config(

@@ -1,0 +1,109 @@
+"""The documents of an order on the command line: the buyer's receipt and the packing slip, as PDF."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from domain.views import OrderView
+from starter import output
+from starter.client import InputError, UnreachableError
+from starter.command_cli import AsJson, Number
+from starter.session import REFUSED, console, fail, open_client, run
+from starter.stock_cli import open_store
+
+if TYPE_CHECKING:
+    from activities.documents import DocumentError
+
+
+class Language(StrEnum):
+    """The languages of documents (D1)."""
+
+    JA = "ja"
+    ZH = "zh"
+    EN = "en"
+    IT = "it"
+
+
+Out = Annotated[Path, typer.Option("--out", help="File to write the PDF to; one that is there is replaced.")]
+Tongue = Annotated[
+    Language | None, typer.Option("--language", help="Language of the document; the buyer's without it.")
+]
+
+
+def receipt(number: Number, out: Out, language: Tongue = None, as_json: AsJson = False) -> None:
+    """Issue the receipt of a charged order, with every refund. [dim]D2[/]"""
+    from activities import documents  # noqa: PLC0415 - fonts and typesetting, for the documents only
+
+    _issue(number, "receipt", documents.receipt, documents.DocumentError, out, language, as_json)
+
+
+def packing_slip(number: Number, out: Out, language: Tongue = None, as_json: AsJson = False) -> None:
+    """Issue the packing slip of an order that is to be shipped. [dim]D5 P6[/]"""
+    from activities import documents  # noqa: PLC0415 - as in receipt
+
+    _issue(number, "packing slip", documents.packing_slip, documents.DocumentError, out, language, as_json)
+
+
+def _issue(
+    number: str,
+    document: str,
+    issue: Callable[[OrderView, str], bytes],
+    refusal: "type[DocumentError]",
+    out: Path,
+    language: Language | None,
+    as_json: bool,
+) -> None:
+    async def work() -> None:
+        order = await known_order(number)
+        tongue = language or Language(order.buyer.language if order.buyer is not None else "en")
+        try:
+            pdf = issue(order, tongue.value)
+        except refusal as error:
+            fail(str(error), REFUSED)
+        _write(out, pdf)
+        if as_json:
+            output.print_json(
+                console,
+                {"order": number, "document": document, "language": tongue.value, "file": str(out), "bytes": len(pdf)},
+            )
+        else:
+            console.print(f"{document} of order {number}: {out} ({len(pdf)} bytes, {tongue})", soft_wrap=True)
+
+    run(work)
+
+
+def _write(out: Path, pdf: bytes) -> None:
+    try:
+        out.write_bytes(pdf)
+    except OSError as error:
+        raise InputError(f"out: {out} cannot be written: {error.strerror or error}") from None
+
+
+async def known_order(number: str) -> OrderView:
+    """Return the order from its workflow, or, where that cannot be asked any more, as the store keeps it.
+
+    Raises InputError where neither knows it, UnreachableError where neither answers.
+    """
+    try:
+        return await (await open_client()).order(number)
+    except (InputError, UnreachableError):
+        with suppress(InputError, UnreachableError):
+            if (kept := _kept(number)) is not None:
+                return kept
+        raise
+
+
+def _kept(number: str) -> OrderView | None:
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - as in open_store
+
+    store = open_store()
+    try:
+        return store.order(number)
+    except SQLAlchemyError:
+        return None
+    finally:
+        store.close()

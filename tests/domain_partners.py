@@ -1,0 +1,228 @@
+"""The stand-in for an order's partners in the tests of the pure domain: a payment provider and stock that keep books.
+
+PYTEST_DONT_REWRITE: it asserts nothing; it raises AssertionError where it is asked for what no correct engine asks.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from domain.effects import Ask, Authorize, Capture, Effect, Outcome, PayRefund, Publish, Reserve, Result, Void
+from domain.refund import PaymentMethod
+
+REFUND_TAKES = timedelta(days=3)
+"""How long the provider says that a refund takes."""
+_NEVER = datetime.max.replace(tzinfo=UTC)
+_FAILURES = {Result.DECLINED: "card_declined", Result.REFUND_FAILED: "account_closed"}
+
+
+@dataclass
+class Hold:
+    """What the provider knows of one authorisation, in minor units: `amount` of the card or store, `points` besides.
+
+    With a `number` it is paid at a convenience store until `due_at`, and nothing is held before it is `paid`.
+    """
+
+    amount: int
+    expires_at: datetime
+    charged: int = 0
+    voided: bool = False
+    points: int = 0
+    points_charged: int = 0
+    points_voided: bool = False
+    number: str | None = None
+    due_at: datetime | None = None
+    paid: bool = False
+
+    def live(self, now: datetime) -> bool:
+        """Return whether money or points are held or charged under it."""
+        return self._live(now) or (self.points > 0 and not self.points_voided)
+
+    def _live(self, now: datetime) -> bool:
+        held = self.paid if self.number is not None else now < self.expires_at
+        return not self.voided and (self.charged > 0 or held)
+
+    def capturable(self, now: datetime) -> bool:
+        """Return whether all of it can be charged."""
+        return self._live(now) and not (self.points and self.points_voided)
+
+    @property
+    def total_charged(self) -> int:
+        """What has been charged under it and not been undone, points included."""
+        return (0 if self.voided else self.charged) + (0 if self.points_voided else self.points_charged)
+
+
+@dataclass
+class Back:
+    """One refund as the provider knows it, in minor units."""
+
+    payment_reference: str
+    amount: int
+    expected_at: datetime
+    result: Result = Result.REFUND_PENDING
+
+
+@dataclass
+class Partners:
+    """The stand-in for provider and stock: `answers` are given one by one, everything after them succeeds.
+
+    `lasts` is how long a hold lasts. An answer is a `Result`, or "lost": the partner did what was asked, but its answer never came.
+    """
+
+    answers: deque[Result | str] = field(default_factory=deque)
+    holds: dict[str, Hold] = field(default_factory=dict)
+    voided: set[str] = field(default_factory=set)
+    refunds: dict[str, Back] = field(default_factory=dict)
+    lasts: timedelta = timedelta(days=30)
+
+    def perform(self, effect: Effect, now: datetime) -> Outcome:
+        """Do what `effect` asks, or what the next answer says."""
+        if isinstance(effect, Publish):
+            entries = effect.entries[-1].seq if effect.entries else 0
+            return Outcome(result=Result.PUBLISHED, reference=effect.key, entries=entries)
+        answer = self.answers.popleft() if self.answers else None
+        reference = effect.reference if isinstance(effect, Ask) else effect.key
+        if answer is None or answer == "lost":
+            outcome = self._do(effect, now)
+            return outcome if answer is None else Outcome(result=Result.UNANSWERED, reference=reference)
+        if isinstance(effect, Void):
+            return Outcome(result=Result.VOID_FAILED, reference=effect.reference, round=effect.round)
+        if isinstance(effect, PayRefund) and answer != Result.UNANSWERED:
+            self._refund(effect, now).result = Result(answer)
+            return self._told(effect.reference, now)
+        short = {"A": 1} if answer == Result.OUT_OF_STOCK else {}
+        if answer == Result.LAPSED and isinstance(effect, Capture):
+            self.holds[effect.reference].expires_at = now
+        return Outcome(
+            result=Result(answer), reference=reference, decline_code=_FAILURES.get(Result(answer)), short=short
+        )
+
+    def _do(self, effect: Effect, now: datetime) -> Outcome:
+        match effect:
+            case Authorize() if effect.reference in self.voided:
+                return Outcome(result=Result.VOIDED, reference=effect.reference)
+            case Authorize():
+                self._hold(effect, now)
+                return self._stands(effect.reference, now, repeated=True)
+            case Capture():
+                return self._capture(effect, now)
+            case Void():
+                return self._void(effect)
+            case Reserve():
+                return Outcome(result=Result.RESERVED, reference=effect.key)
+            case PayRefund():
+                self._refund(effect, now)
+                return self._told(effect.reference, now)
+            case Ask():
+                return self._told(effect.reference, now) if effect.refund else self._stands(effect.reference, now)
+        raise TypeError(effect)
+
+    def _hold(self, effect: Authorize, now: datetime) -> None:
+        hold = Hold(effect.amount_minor, now + self.lasts, points=effect.points_minor)
+        if effect.method is PaymentMethod.KONBINI:
+            if effect.due_at is None:
+                raise AssertionError(f"a convenience store is to be paid by no date: {effect}")
+            hold.number, hold.due_at = f"N-{len(self.holds) + 1}", effect.due_at
+        if effect.method is PaymentMethod.POINTS:
+            hold.expires_at = _NEVER
+        if effect.amount_minor <= 0 or effect.points_minor < 0 or (effect.points_minor and effect.wallet is None):
+            raise AssertionError(f"no hold of nothing, nor of points of nobody: {effect}")
+        self.holds.setdefault(effect.reference, hold)
+
+    def _stands(self, reference: str, now: datetime, *, repeated: bool = False) -> Outcome:
+        """Tell how a payment stands; a repeated request for a hold is answered as the first one was."""
+        reference = reference.removesuffix("/points")
+        hold = self.holds.get(reference)
+        if hold is None:
+            known = Result.VOIDED if reference in self.voided else Result.UNANSWERED
+            return Outcome(result=known, reference=reference)
+        told = Outcome(result=Result.AUTHORIZED, reference=reference, number=hold.number, due_at=hold.due_at)
+        if hold.voided:
+            return told.model_copy(update={"result": Result.VOIDED})
+        if hold.charged and not repeated:
+            return told.model_copy(update={"result": Result.CAPTURED})
+        if hold.number is not None and hold.due_at is not None:
+            unpaid = Result.AWAITING if now < hold.due_at else Result.LAPSED
+            return told if hold.paid else told.model_copy(update={"result": unpaid})
+        if not hold.live(now) and not repeated:
+            return told.model_copy(update={"result": Result.LAPSED})
+        return told.model_copy(update={"expires_at": None if hold.expires_at == _NEVER else hold.expires_at})
+
+    def _capture(self, effect: Capture, now: datetime) -> Outcome:
+        hold = self.holds[effect.reference]
+        if not hold.capturable(now):
+            gone = hold.voided or hold.points_voided
+            return Outcome(result=Result.VOIDED if gone else Result.LAPSED, reference=effect.key)
+        if effect.amount_minor > hold.amount or effect.points_minor > hold.points:
+            raise AssertionError(f"{effect} charges more than was held: {hold}")
+        hold.charged, hold.points_charged = effect.amount_minor, effect.points_minor
+        hold.points = effect.points_minor
+        return Outcome(result=Result.CAPTURED, reference=effect.key)
+
+    def _void(self, effect: Void) -> Outcome:
+        self.voided.add(effect.reference)
+        hold = self.holds.get(effect.reference)
+        if hold is not None:
+            hold.voided = True
+            hold.points_voided = hold.points_voided or effect.with_points
+        if self._back(effect.reference) or self._back(f"{effect.reference}/points"):
+            raise AssertionError(f"{effect} undoes a charge of which something was refunded")
+        return Outcome(result=Result.VOIDED, reference=effect.reference, round=effect.round)
+
+    def _refund(self, effect: PayRefund, now: datetime) -> Back:
+        """Take a refund in, once per reference; more than was charged under its payment is an engine's error."""
+        if (known := self.refunds.get(effect.reference)) is not None:
+            if (known.payment_reference, known.amount) != (effect.payment_reference, effect.amount_minor):
+                raise AssertionError(f"{effect} is another refund than {known}")
+            return known
+        hold = self.holds.get(effect.payment_reference.removesuffix("/points"))
+        points = effect.payment_reference.endswith("/points")
+        charged = 0 if hold is None or hold.voided else hold.points_charged if points else hold.charged
+        if effect.amount_minor <= 0 or self._back(effect.payment_reference) + effect.amount_minor > charged:
+            raise AssertionError(f"{effect} refunds more than the {charged} charged, or nothing")
+        back = Back(effect.payment_reference, effect.amount_minor, now + REFUND_TAKES)
+        return self.refunds.setdefault(effect.reference, back)
+
+    def _back(self, payment_reference: str) -> int:
+        """Return what has gone back of one charge, or is on its way."""
+        return sum(
+            each.amount
+            for each in self.refunds.values()
+            if each.payment_reference == payment_reference and each.result is not Result.REFUND_FAILED
+        )
+
+    def _told(self, reference: str, now: datetime) -> Outcome:
+        """Tell how a refund stands."""
+        back = self.refunds.get(reference)
+        if back is None:
+            return Outcome(result=Result.UNANSWERED, reference=reference)
+        pending = back.result is Result.REFUND_PENDING
+        return Outcome(
+            result=back.result,
+            reference=reference,
+            expected_at=back.expected_at if pending else None,
+            decline_code=_FAILURES.get(back.result),
+        )
+
+    def pay_at_store(self, reference: str) -> None:
+        """Let the buyer pay the number of `reference` in cash; raises LookupError where it has none that is open."""
+        hold = self.holds[reference]
+        if hold.number is None or hold.voided:
+            raise LookupError(f"{reference} has no number that is open")
+        hold.paid = True
+
+    def settle_refund(self, reference: str, *, paid: bool = True) -> None:
+        """Let the bank pay out the refund `reference`, or send it back; raises LookupError where it is not pending."""
+        if self.refunds[reference].result is not Result.REFUND_PENDING:
+            raise LookupError(f"{reference} is not pending")
+        self.refunds[reference].result = Result.REFUND_PAID if paid else Result.REFUND_FAILED
+
+    @property
+    def charged(self) -> int:
+        """What the buyer has been charged, points included, and what was not undone of it, before refunds; in minor units."""
+        return sum(hold.total_charged for hold in self.holds.values())
+
+    @property
+    def given_back(self) -> int:
+        """What was refunded or is on its way to the buyer, in minor units."""
+        return sum(each.amount for each in self.refunds.values() if each.result is not Result.REFUND_FAILED)

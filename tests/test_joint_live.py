@@ -1,0 +1,482 @@
+"""Purchases across sellers and combined parcels on the real server: all or nothing, once each, whatever dies between."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from cli_kit import environment
+from live_kit import PATIENCE, SECOND, Live, until
+from temporalio import activity
+from temporalio.client import Client, WorkflowHandle
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.worker import Worker
+from test_worker_process import Workers
+from typer.testing import CliRunner
+
+from activities import orders as order_activities
+from activities.orders import Begin, OrderActivities
+from domain.order import Actor, PaymentStatus, Status
+from domain.parcel import CheckedOrder, CommandAnswer, OrderCommand, Parcel, ParcelChecked, ParcelResult, parse_parcel
+from domain.placement import PlaceOrder
+from domain.purchase import Purchase, parse_purchase
+from domain.refusals import RefusalCode, refuse
+from domain.views import OrderView
+from sandbox.stack import Stack
+from starter import carts, joint, joint_cli
+from starter.client import InputError, RefusedError
+from workflows.connection import begin_order
+from workflows.parcel import ParcelWorkflow
+from workflows.purchase import PurchaseWorkflow
+
+SELLERS = ("S-100", "S-200", "S-300")
+LONG = SECOND * PATIENCE
+OTHER_PLACE = {"recipient": "H", "line1": "1-1", "city": "Osaka", "postal_code": "530-0001", "country": "JP"}
+_skus = itertools.count(1)
+
+
+def sku(live: Live, seller: str, units: int) -> str:
+    """Return a new item of which the seller has `units`."""
+    name = f"J-{next(_skus)}"
+    live.store.set_on_hand(seller, name, units)
+    return name
+
+
+def bought(live: Live, *, units: tuple[int, ...] = (9, 9, 9), prices: tuple[int, ...] = (1200,) * 3, **changes: Any) -> Purchase:
+    """Return a purchase of two of an item of each seller, of which the sellers have `units`."""
+    bare = carts.cart().model_dump(mode="json", exclude_none=True)
+    parts = [
+        {
+            "order_number": carts.order_number(),
+            "seller_id": seller,
+            "shipping_option": "standard",
+            "lines": [
+                {
+                    "sku": sku(live, seller, has),
+                    "title": f"Item of {seller}",
+                    "quantity": 2,
+                    "unit_price": {"amount_minor": price, "currency": "JPY"},
+                }
+            ],
+        }
+        for seller, has, price in zip(SELLERS, units, prices, strict=True)
+    ]
+    whole = {name: bare[name] for name in ("marketplace", "buyer", "shipping_address", "payment")}
+    return parse_purchase(whole | {"purchase_number": f"P-{uuid4().hex[:12]}", "parts": parts} | changes)
+
+
+def numbers(wanted: Purchase) -> list[str]:
+    """Return the numbers of a purchase's orders."""
+    return [part.order_number for part in wanted.parts]
+
+
+def stock(live: Live, wanted: Purchase) -> list[tuple[int, int]]:
+    """Return (on hand, reserved) of each item of a purchase."""
+    return [live.units(part.lines[0].sku) for part in wanted.parts]
+
+
+async def is_made(live: Live, wanted: Purchase) -> list[str]:
+    """Make a purchase and return its orders."""
+    result = await joint.purchased(await joint.purchase(live.orders, wanted), LONG)
+    assert result is not None
+    return list(result.orders)
+
+
+async def no_orders(live: Live, wanted: Purchase) -> None:
+    """No order of the purchase was ever begun or recorded."""
+    for number in numbers(wanted):
+        with pytest.raises(InputError, match="there is no order"):
+            await live.orders.describe(number)
+        assert live.store.order(number) is None
+
+
+@pytest.mark.rule("P2")
+async def test_a_purchase_of_three_sellers_is_one_order_each(live: Live) -> None:
+    """Each seller has an order of its own items alone, authorised by itself, and sees nothing of the others."""
+    wanted = bought(live)
+    assert await is_made(live, wanted) == numbers(wanted)
+    for part in wanted.parts:
+        order = await live.reaches(part.order_number, Status.UNSHIPPED)
+        assert (order.purchase, order.total_minor) == (wanted.purchase_number, 2900)
+        assert await live.log(part.order_number) == ["authorize"]
+        seen = (await live.order(part.order_number, Actor.SELLER)).model_dump_json()
+        assert wanted.purchase_number not in seen
+        for other in wanted.parts:
+            mine = other.seller_id == part.seller_id
+            assert mine or not any(each in seen for each in (other.order_number, other.seller_id, other.lines[0].sku))
+        found = await live.orders.describe(part.order_number)
+        assert found.raw_description.workflow_execution_info.parent_execution.workflow_id == ""
+        assert found.raw_description.workflow_execution_info.task_queue == live.orders.task_queue
+    assert stock(live, wanted) == [(9, 2)] * 3
+
+    async def listed() -> bool:
+        found = [each async for each in live.orders.orders(Status.UNSHIPPED, "S-200", limit=1000)]
+        return wanted.parts[1].order_number in [each.number for each in found]
+
+    await until(listed, "the second seller's order in its list")
+
+
+@pytest.mark.rule("P2", "P4")
+async def test_one_item_out_of_stock_refuses_the_whole_purchase(live: Live) -> None:
+    """The refusal names seller, item and what is left; nothing is reserved or begun, and the number serves again."""
+    wanted = bought(live, units=(9, 1, 9))
+    with pytest.raises(RefusedError) as refused:
+        await is_made(live, wanted)
+    short = wanted.parts[1].lines[0].sku
+    assert refused.value.refusal.code == "OUT_OF_STOCK"
+    assert f"{short} of seller S-200: 1 left, 2 wanted" in refused.value.refusal.message
+    assert stock(live, wanted) == [(9, 0), (1, 0), (9, 0)]
+    await no_orders(live, wanted)
+    live.store.set_on_hand("S-200", short, 2)
+    assert await is_made(live, wanted) == numbers(wanted)
+
+
+@pytest.mark.rule("P2", "G3")
+async def test_a_declined_card_of_one_part_leaves_that_order_pending(live: Live) -> None:
+    """The part that the card cannot pay is pending until another card is given; the others go on."""
+    card = f"card-limit-{uuid4().hex[:8]}"
+    (await live.provider.post("/cards", json={"card": card, "limit_minor": 10_000})).raise_for_status()
+    wanted = bought(live, prices=(1200, 90_000, 1200), payment={"method": "card", "card": card})
+    first, declined, third = await is_made(live, wanted)
+    await live.reaches(first, Status.UNSHIPPED)
+    await live.reaches(third, Status.UNSHIPPED)
+    await live.entry(declined, "declined")
+    assert (await live.order(declined)).status is Status.PENDING
+    await live.do(declined, "pay_again", "buyer", card="card-approve")
+    await live.reaches(declined, Status.UNSHIPPED)
+    assert stock(live, wanted) == [(9, 2)] * 3
+
+
+@pytest.mark.rule("P2", "P3")
+async def test_the_same_purchase_twice_is_one(live: Live) -> None:
+    """Made several times at once it is one purchase; under the same number with other content it is refused."""
+    wanted = bought(live)
+    started = await asyncio.gather(*(joint.purchase(live.orders, wanted) for _ in range(5)))
+    assert sorted(each.attached for each in started) == [False, True, True, True, True]
+    for each in started:
+        assert await joint.purchased(each, LONG) is not None
+    assert stock(live, wanted) == [(9, 2)] * 3
+    other = bought(live, purchase_number=wanted.purchase_number)
+    with pytest.raises(RefusedError, match="PURCHASE_NUMBER_TAKEN"):
+        await joint.purchase(live.orders, other)
+    assert stock(live, other) == [(9, 0)] * 3
+
+
+@pytest.mark.rule("P2", "P3")
+async def test_a_taken_order_number_refuses_the_purchase_before_anything_is_reserved(live: Live) -> None:
+    """The number of one part belongs to another order: refused, naming it, with stock and orders untouched."""
+    wanted = bought(live)
+    taken = carts.cart(number=wanted.parts[1].order_number, items=(f"{live.sku()}:1:1200:Cup",))
+    await live.orders.place(taken)
+    with pytest.raises(RefusedError, match=f"ORDER_NUMBER_TAKEN.*{taken.order_number}"):
+        await is_made(live, wanted)
+    assert stock(live, wanted) == [(9, 0)] * 3
+    with pytest.raises(InputError, match="there is no order"):
+        await live.orders.describe(wanted.parts[0].order_number)
+
+
+async def test_a_purchase_that_the_policy_forbids_is_refused_before_it_starts(live: Live) -> None:
+    """An unknown seller and an unknown shipping option are told at once, and no workflow is started."""
+    wanted = bought(live)
+    parts = [part.model_dump(mode="json") for part in wanted.parts]
+    parts[0]["seller_id"], parts[2]["shipping_option"] = "S-404", "drone"
+    payload = wanted.model_dump(mode="json", exclude_none=True) | {"parts": parts}
+    with pytest.raises(InputError, match=r"parts\.0: .*S-404.*parts\.2: .*drone"):
+        await joint.purchase(live.orders, parse_purchase(payload))
+
+
+def purchase_worker(live: Live, queue: str, begin: Begin) -> Worker:
+    """Return a worker for purchases alone that begins orders by `begin`."""
+    made = OrderActivities(live.orders.temporal, live.store, begin)
+    return Worker(
+        live.orders.temporal,
+        task_queue=queue,
+        workflows=[PurchaseWorkflow],
+        activities=[made.reserve, made.begin, made.withdraw, made.command],
+    )
+
+
+@pytest.mark.rule("P2")
+async def test_a_purchase_whose_worker_dies_between_is_finished_by_the_next(live: Live) -> None:
+    """Reserved, one order begun, then no worker: the next one begins the rest, and nothing is reserved or paid twice."""
+    queue = f"purchase-{uuid4().hex}"
+    down, wanted = live.on_queue(queue), bought(live)
+    alone = asyncio.Event()
+
+    async def begin(client: Client, task_queue: str, place: PlaceOrder) -> WorkflowHandle[Any, Any]:
+        if place.placement.seller_id != "S-100":
+            await asyncio.Event().wait()
+        handle = await begin_order(client, task_queue, place)
+        alone.set()
+        return handle
+
+    started = await joint.purchase(down.orders, wanted)
+    async with purchase_worker(down, queue, begin):
+        await asyncio.wait_for(alone.wait(), PATIENCE)
+    assert stock(live, wanted) == [(9, 2)] * 3
+    async with down.worker(queue):
+        assert await joint.purchased(started, LONG * 3) is not None
+        for number in numbers(wanted):
+            await down.reaches(number, Status.UNSHIPPED)
+            assert await live.log(number) == ["authorize"]
+    assert stock(live, wanted) == [(9, 2)] * 3
+
+
+@pytest.mark.rule("P2", "P3")
+async def test_an_order_that_comes_between_is_refused_and_the_purchase_goes_on(live: Live) -> None:
+    """Another order is placed under a number that is reserved: the store refuses it, then the purchase's own begins."""
+    queue = f"purchase-{uuid4().hex}"
+    other, wanted = live.on_queue(queue), bought(live)
+    rival = carts.cart(number=wanted.parts[0].order_number, items=(f"{live.sku()}:1:1200:Cup",))
+
+    async def begin(client: Client, task_queue: str, place: PlaceOrder) -> WorkflowHandle[Any, Any]:
+        if place.placement.order_number == rival.order_number and activity.info().attempt == 1:
+            await live.orders.place(rival)
+        return await begin_order(client, live.orders.task_queue, place)
+
+    async with purchase_worker(other, queue, begin):
+        assert await is_made(other, wanted) == numbers(wanted)
+    order = await live.reaches(rival.order_number, Status.UNSHIPPED)
+    assert order.purchase == wanted.purchase_number
+    assert stock(live, wanted) == [(9, 2)] * 3
+
+
+@pytest.mark.rule("P2", "C9")
+async def test_a_purchase_that_cannot_begin_one_order_leaves_none(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One order cannot be begun for good: its stock is given back, the others are cancelled and pay nothing."""
+    monkeypatch.setattr(order_activities, "LOOKS", 1)
+    queue = f"purchase-{uuid4().hex}"
+    other, wanted = live.on_queue(queue), bought(live)
+    refused = wanted.parts[2].order_number
+
+    async def begin(client: Client, task_queue: str, place: PlaceOrder) -> WorkflowHandle[Any, Any]:
+        if place.placement.order_number == refused:
+            raise WorkflowAlreadyStartedError(f"order-{refused}", "order")
+        return await begin_order(client, live.orders.task_queue, place)
+
+    async with purchase_worker(other, queue, begin):
+        with pytest.raises(RefusedError, match=f"ORDER_NUMBER_TAKEN.*{refused}"):
+            await is_made(other, wanted)
+    for number in numbers(wanted)[:2]:
+        assert (await live.reaches(number, Status.CANCELLED)).cancellation is not None
+
+    async def given_back() -> bool:
+        return stock(live, wanted) == [(9, 0)] * 3 and live.store.order(refused) is None
+
+    await until(given_back, "stock given back")
+    for number in numbers(wanted):
+        assert await live.charged(number) == 0
+
+
+def parcel(orders: list[str], *saved: int | None, **changes: Any) -> Parcel:
+    """Return a parcel of these orders, each saving what `saved` says in yen."""
+    listed = [
+        {"order_number": number} | ({"saved": {"amount_minor": amount, "currency": "JPY"}} if amount else {})
+        for number, amount in zip(orders, saved or [None] * len(orders), strict=True)
+    ]
+    found = {"parcel_id": f"PX-{uuid4().hex[:12]}", "seller_id": "S-100", "carrier": "Yamato", "tracking_number": "ONE-1"}
+    return parse_parcel(found | {"orders": listed} | changes)
+
+
+async def is_sent(live: Live, wanted: Parcel) -> ParcelResult:
+    """Send a parcel and return what became of its orders."""
+    result = await joint.combined(await joint.combine(live.orders, wanted), LONG * 2)
+    assert result is not None
+    return result
+
+
+async def once_each(live: Live, number: str, back: int) -> None:
+    """The order is shipped in the one parcel, charged once, mailed once, and `back` was refunded once."""
+    order = await live.order(number)
+    assert (order.status, [each.tracking_number for each in order.shipments]) == (Status.SHIPPED, ["ONE-1"])
+    assert [each.amount_minor for each in order.refunds] == ([back] if back else [])
+    assert await live.charged(number) == 2900
+    assert "ONE-1" in (await live.mailed(number, "shipped", "buyer"))["text"]
+    if back:
+        await live.mailed(number, "refund_requested", "buyer")
+    keys = [each["message_id"] for each in await live.mails(number)]
+    assert len(keys) == len(set(keys))
+
+    async def paid() -> bool:
+        answer = await live.provider.get("/refunds", params={"order_number": number})
+        refunds = answer.raise_for_status().json()
+        return sum(each["amount_minor"] for each in refunds) == back and len(refunds) == bool(back)
+
+    await until(paid, f"the refund of {number}")
+    assert (await live.log(number)).count("capture") == 1
+
+
+@pytest.mark.rule("S6", "S5")
+async def test_two_orders_travel_in_one_parcel(live: Live) -> None:
+    """One tracking number, a confirmation for each, the saved fee refunded on each; the same parcel again is this one."""
+    first, second = await asyncio.gather(live.place(), live.place())
+    wanted = parcel([first, second], 500, 300)
+    result = await is_sent(live, wanted)
+    assert [(each.order_number, each.confirmed, each.refunded_minor) for each in result.orders] == [
+        (first, True, 500),
+        (second, True, 300),
+    ]
+    again = await joint.combine(live.orders, wanted)
+    assert again.attached and await joint.combined(again) == result
+    await once_each(live, first, 500)
+    await once_each(live, second, 300)
+    with pytest.raises(RefusedError, match="PARCEL_ID_TAKEN"):
+        await joint.combine(live.orders, wanted.model_copy(update={"tracking_number": "TWO-2"}))
+
+
+@pytest.mark.rule("S6")
+async def test_orders_that_do_not_belong_together_are_refused_with_nothing_changed(live: Live) -> None:
+    """Another address, another buyer, a pending order and one that is not there are all told, and no order is touched."""
+
+    async def placed(card: str = "card-approve", **changes: Any) -> str:
+        bare = carts.cart(items=(f"{live.sku()}:2:1200:Cup",), card=card).model_dump(mode="json")
+        placement = carts.read(bare | changes)
+        await live.orders.place(placement)
+        await live.orders.settled(placement.order_number, LONG)
+        return placement.order_number
+
+    stranger = {"buyer_id": "B-2", "name": "B", "email": "b2@buyers.example", "language": "ja"}
+    whole = await asyncio.gather(
+        placed(), placed(shipping_address=OTHER_PLACE), placed(buyer=stranger), placed("card-decline")
+    )
+    before = [await live.order(number) for number in whole]
+    missing = carts.order_number()
+    with pytest.raises(RefusedError) as refused:
+        await is_sent(live, parcel([*whole, missing], 500, 500, None, None, None))
+    told = refused.value.refusal
+    assert told.code == "NOT_COMBINABLE" and told.rule == "S6"
+    for words in (
+        f"{whole[1]} goes to another address",
+        f"{whole[2]} is of another buyer",
+        f"{whole[3]} is pending",
+        f"there is no order {missing}",
+    ):
+        assert words in told.message
+    for order in before:
+        after = await live.order(order.number)
+        assert (after.version, after.status, after.shipments) == (order.version, order.status, ())
+        assert await live.charged(order.number) == 0
+
+
+@pytest.mark.rule("S6", "S2")
+async def test_an_order_whose_charge_fails_does_not_stop_the_others(live: Live) -> None:
+    """The declined order stays unshipped and refunds nothing; the other one is confirmed and refunded."""
+    declined, good = await asyncio.gather(live.place(card="card-capture-decline"), live.place())
+    result = await is_sent(live, parcel([declined, good], 500, 500))
+    one, other = result.orders
+    assert one.refusal is not None and one.refusal.code == "PAYMENT_DECLINED" and not one.confirmed
+    assert (await live.order(declined)).status is Status.UNSHIPPED
+    assert other.confirmed and other.refunded_minor == 500
+    await once_each(live, good, 500)
+
+
+@pytest.fixture
+async def workers(live: Live, tmp_path: Path) -> AsyncIterator[Workers]:
+    """Worker processes that are gone when the test is over."""
+    processes = Workers(live, tmp_path)
+    yield processes
+    await processes.close()
+
+
+@pytest.mark.rule("S6", "R6")
+async def test_a_parcel_whose_worker_is_killed_is_finished_once(workers: Workers) -> None:
+    """`kill -9` while the first order is charged: the next worker confirms and refunds each order once."""
+    live = workers.live
+    victim = await workers.start()
+    first, second = await asyncio.gather(live.place(card="card-slow"), live.place())
+    for number in (first, second):
+        await live.reaches(number, Status.UNSHIPPED)
+    started = await joint.combine(live.orders, parcel([first, second], 500, 400))
+
+    async def charging() -> bool:
+        payment = [each["status"] for each in await live.at_provider(first)]
+        history = await live.orders.handle(first).describe()
+        pending = history.raw_description.pending_activities
+        return "captured" in payment or any(each.activity_type.name == "capture" for each in pending)
+
+    await until(charging, "the charge of the first order")
+    victim.kill()
+    await workers.start()
+    result = await joint.combined(started, LONG * 3)
+    assert result is not None
+    assert [(each.confirmed, each.refunded_minor) for each in result.orders] == [(True, 500), (True, 400)]
+    await once_each(live, first, 500)
+    await once_each(live, second, 400)
+
+
+@pytest.mark.rule("S6")
+async def test_a_charged_order_whose_refund_is_refused_is_told(live: Live) -> None:
+    """The result says that the order was confirmed and why what it saved was not refunded."""
+    first, second, queue = carts.order_number(), carts.order_number(), f"parcel-{uuid4().hex}"
+
+    @activity.defn(name="check_parcel")
+    async def check(_parcel: Parcel) -> ParcelChecked:
+        found = [
+            CheckedOrder(order_number=number, actor=Actor.SELLER, language="it", clock=activity.info().scheduled_time)
+            for number in (first, second)
+        ]
+        return ParcelChecked(orders=tuple(found))
+
+    @activity.defn(name="command_order")
+    async def command(sent: OrderCommand) -> CommandAnswer:
+        fails = (sent.order_number, sent.name) == (first, "refund")
+        return CommandAnswer(refusal=refuse(RefusalCode.NOT_CHARGED, number=first) if fails else None)
+
+    client = live.orders.temporal
+    async with Worker(client, task_queue=queue, workflows=[ParcelWorkflow], activities=[check, command]):
+        started = await joint.combine(live.on_queue(queue).orders, parcel([first, second], 500, 500))
+        result = await joint.combined(started, LONG)
+    assert result is not None
+    one, other = result.orders
+    assert one.confirmed and one.refunded_minor == 0 and one.refund_refusal is not None
+    assert one.refund_refusal.code == "NOT_CHARGED" and other.refunded_minor == 500
+
+
+async def call(stack: Stack, *arguments: str) -> tuple[int, str, str]:
+    """Run a joint command of the starter in a thread; return exit code, standard output and standard error."""
+    wanted = environment(stack.directory)
+    result = await asyncio.to_thread(CliRunner().invoke, joint_cli.app, arguments, env=wanted)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.mark.rule("P2", "S6")
+async def test_the_command_line_buys_and_combines(live: Live, stack: Stack, tmp_path: Path) -> None:
+    """A purchase from a file, and two orders in one parcel: what was done is printed, a refusal ends with 3."""
+    wanted = bought(live)
+    file = tmp_path / "purchase.json"
+    file.write_text(wanted.model_dump_json(exclude_none=True), encoding="utf-8")
+    code, out, err = await call(stack, "purchase", str(file))
+    assert code == 0, err
+    assert all(f"order {part.order_number}: seller {part.seller_id}" in out for part in wanted.parts)
+    assert "exists already" in (await call(stack, "purchase", str(file)))[1]
+    first, second = await asyncio.gather(live.place(), live.place())
+    code, out, err = await call(
+        stack, "combine", first, second, "--tracking", "ONE-1", "--saved-each", "500", "--saved", f"{second}=200"
+    )
+    assert code == 0, err
+    assert f"order {first} confirmed, 500 minor units refunded" in out and f"order {second} confirmed, 200" in out
+    code, out, err = await call(stack, "combine", first, second, "--tracking", "ONE-2")
+    assert (code, out) == (3, "") and err.startswith("NOT_COMBINABLE") and err.strip().endswith("[S6]")
+    code, out, err = await call(stack, "combine", first, second, "--saved", "500")
+    assert code == 2 and "is not ORDER=AMOUNT" in err
+    code, out, err = await call(stack, "purchase", str(tmp_path / "none.json"))
+    assert code == 2 and "cannot be read" in err
+
+
+async def test_both_orders_views_agree(live: Live) -> None:
+    """An order of a purchase is in the store as its workflow shows it."""
+    wanted = bought(live)
+    for number in await is_made(live, wanted):
+        await live.reaches(number, Status.UNSHIPPED)
+
+        async def recorded(number: str = number) -> OrderView | None:
+            found = live.store.order(number)
+            return found if found is not None and found.status is Status.UNSHIPPED else None
+
+        found: OrderView = await until(recorded, f"the record of {number}")
+        assert found.payment is not None and found.payment.status is PaymentStatus.AUTHORIZED
+        assert found.placed_at == (await live.order(number)).placed_at

@@ -1,0 +1,374 @@
+"""The receiver of payment webhooks: what it takes, what it refuses, how it starts, and where the worker pays."""
+
+import asyncio
+import base64
+import json
+import logging
+import signal
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+import pytest
+import stripe
+from cli_kit import environment, finished
+from google.protobuf.any_pb2 import Any as AnyMessage
+from live_kit import until
+from standardwebhooks import Webhook
+from temporalio.api.common.v1 import GrpcStatus
+from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure, NotFoundFailure
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.provider import HttpPaymentProvider
+from activities.settings import Settings, SettingsError
+from activities.stripe_provider import StripePaymentProvider
+from sandbox.stack import ROOT, Stack, free_port
+from web import receiver
+from worker import payment_provider
+
+SECRET = "whsec_" + base64.b64encode(b"a secret that only two know").decode()
+OTHER = "whsec_" + base64.b64encode(b"a secret that another has!!").decode()
+STRIPE_SECRET = "whsec_stripe"
+NUMBER = "503-1234567-1234567"
+REFERENCE = f"{NUMBER}/1/authorize"
+
+
+def event(number: object = NUMBER, reference: object = REFERENCE, kind: object = "payment.paid") -> bytes:
+    """Return the body of an event."""
+    data = {"reference": reference, "order_number": number}
+    return json.dumps({"type": kind, "timestamp": "2026-03-01T00:00:00Z", "data": data}).encode()
+
+
+def signed(body: bytes, *, secret: str = SECRET, event_id: str = "evt_1", seconds: float = 0) -> dict[str, str]:
+    """Return the headers of a delivery signed `seconds` from now."""
+    at = datetime.now(UTC) + timedelta(seconds=seconds)
+    return {
+        "webhook-id": event_id,
+        "webhook-timestamp": str(int(at.timestamp())),
+        "webhook-signature": Webhook(secret).sign(event_id, at, body.decode()),
+    }
+
+
+def grpc_error(status: RPCStatusCode, *details: Any) -> RPCError:
+    """Return what Temporal's client raises, with the details that the server gives."""
+    packed = []
+    for each in details:
+        packed.append(AnyMessage())
+        packed[-1].Pack(each)
+    raw = GrpcStatus(code=status.value, details=packed).SerializeToString()
+    return RPCError("told by the server", status, raw)
+
+
+class FakeTemporal:
+    """Takes signals as a client of Temporal does, or fails with `failure`."""
+
+    def __init__(self) -> None:
+        self.signals: list[tuple[str, str, object]] = []
+        self.failure: Exception | None = None
+        self.hangs = False
+
+    def get_workflow_handle(self, workflow_id: str) -> "FakeHandle":
+        """Return the handle of a workflow."""
+        return FakeHandle(self, workflow_id)
+
+
+class FakeHandle:
+    """The handle of a workflow."""
+
+    def __init__(self, temporal: FakeTemporal, workflow_id: str) -> None:
+        self.temporal, self.workflow_id = temporal, workflow_id
+
+    async def signal(self, name: str, payload: object, *, rpc_timeout: timedelta) -> None:
+        """Take a signal."""
+        if self.temporal.hangs:
+            await asyncio.Event().wait()
+        if self.temporal.failure is not None:
+            raise self.temporal.failure
+        self.temporal.signals.append((self.workflow_id, name, payload))
+
+
+class Desk:
+    """A receiver in this process, over a fake Temporal."""
+
+    def __init__(self, **settings: str | None) -> None:
+        self.temporal = FakeTemporal()
+        chosen = Settings.model_validate({"webhook_secret": SECRET, "stripe_webhook_secret": STRIPE_SECRET, **settings})
+        app = receiver.create_app(cast(Client, self.temporal), chosen)
+        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://receiver.test")
+
+    async def post(self, body: bytes, headers: dict[str, str], path: str = "payments") -> tuple[int, str]:
+        """Deliver; return the status and the word of the answer."""
+        answer = await self.http.post(f"/webhooks/{path}", content=body, headers=headers)
+        told = answer.json()
+        assert set(told) == ({"status"} if answer.is_success else {"error", "message"})
+        return answer.status_code, str(told.get("error") or told["status"])
+
+
+@pytest.fixture
+def desk() -> Desk:
+    """A receiver that knows both secrets."""
+    return Desk()
+
+
+async def test_a_good_event_becomes_one_signal_to_its_order(desk: Desk) -> None:
+    """The order is told reference and type, under the webhook's id, by which a repeated delivery has one effect."""
+    body = event()
+    assert await desk.post(body, signed(body)) == (202, "accepted")
+    command = {"actor": "system", "id": "evt_1", "reference": REFERENCE, "event": "payment.paid"}
+    assert desk.temporal.signals == [(f"order-{NUMBER}", "payment_event", command)]
+    assert await desk.post(body, signed(body, seconds=-200)) == (202, "accepted")
+    assert desk.temporal.signals[1] == desk.temporal.signals[0]
+
+
+async def test_forged_and_unsigned_events_are_refused(desk: Desk) -> None:
+    """Another secret, another body, another id, headers that are missing or no signature at all: 401, and nothing is told."""
+    body = event()
+    good = signed(body)
+    forged = [
+        (body, signed(body, secret=OTHER)),
+        (event("503-1234567-7654321"), good),
+        (body, {**good, "webhook-id": "evt_2"}),
+        (body, {**good, "webhook-timestamp": str(int(good["webhook-timestamp"]) - 1)}),
+        *((body, {name: value for name, value in good.items() if name != left_out}) for left_out in good),
+        *(
+            (body, {**good, "webhook-signature": text})
+            for text in ("", "v1", "v1,", "v1,é€", "v2,AAAA", "v1,A", "a,b,c")
+        ),
+        *((body, {**good, "webhook-timestamp": text}) for text in ("", "x", "nan", "inf", "1e999")),
+        (body, {}),
+    ]
+    for text, headers in forged:
+        raw = {name: value.encode() for name, value in headers.items()}
+        assert await desk.post(text, cast(dict[str, str], raw)) == (401, "bad_signature"), headers
+    assert desk.temporal.signals == []
+
+
+@pytest.mark.parametrize("seconds", [-301, -86_400, 310])
+async def test_an_event_signed_too_long_ago_is_refused(desk: Desk, seconds: int) -> None:
+    """A delivery that somebody kept and sends again after five minutes, or one from the future: 400, and nothing is told."""
+    body = event()
+    answer = await desk.http.post("/webhooks/payments", content=body, headers=signed(body, seconds=seconds))
+    assert (answer.status_code, answer.json()["error"]) == (400, "too_old")
+    assert "300 s at most: sign each delivery when it is sent" in answer.json()["message"]
+    assert desk.temporal.signals == []
+
+
+UNREADABLE = [
+    b"",
+    b"[]",
+    b"{",
+    b'{"type": "payment.paid"}',
+    event(None),
+    event(""),
+    event("503-1234567-123456"),
+    event("x503-1234567-1234567"),
+    event("503-1234567-1234567\n"),
+    event("٥٠٣-1234567-1234567"),
+    event("order-503-1234567-1234567"),
+    event(reference=""),
+    event(reference="a b"),
+    event(reference="r" * 121),
+    event(kind=""),
+    event(kind="payment paid"),
+    event(kind={}),
+]
+
+
+@pytest.mark.parametrize("body", UNREADABLE)
+async def test_a_signed_event_that_cannot_be_read_is_refused(desk: Desk, body: bytes) -> None:
+    """No JSON, fields missing, an order number that is none: 422 that says what is wanted, and nothing is told."""
+    answer = await desk.http.post("/webhooks/payments", content=body, headers=signed(body))
+    assert (answer.status_code, answer.json()["error"]) == (422, "unreadable")
+    assert "send JSON with type, and data with reference and order_number" in answer.json()["message"]
+    assert desk.temporal.signals == []
+
+
+async def test_bodies_ids_and_paths_out_of_bounds_are_refused(desk: Desk) -> None:
+    """More than 64 KiB, bytes that are no text, an id that no order takes, and paths that are none."""
+    large, exact = b"x" * 65_537, event().ljust(65_536)
+    assert await desk.post(large, signed(large)) == (413, "too_large")
+    assert await desk.post(exact, signed(exact)) == (202, "accepted")
+    assert await desk.post(b"\xff\xfe", signed(b"")) == (422, "unreadable")
+    body = event()
+    assert await desk.post(body, signed(body, event_id="e" * 101)) == (422, "unreadable")
+    assert await desk.post(body, signed(body, event_id="two words")) == (422, "unreadable")
+    assert await desk.post(body, signed(body), "nowhere") == (404, "no_such_route")
+    assert (await desk.http.get("/webhooks/payments")).status_code == 405
+    assert (await desk.http.get("/health")).json() == {"status": "ok"}
+    assert len(desk.temporal.signals) == 1
+
+
+async def test_an_event_for_no_order_is_taken_and_told_to_the_operator(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An order that does not exist or is closed: 200, for sending it again is no use, and a warning names order and money."""
+    desk.temporal.failure = grpc_error(RPCStatusCode.NOT_FOUND, NotFoundFailure())
+    body = event()
+    with caplog.at_level(logging.WARNING):
+        assert await desk.post(body, signed(body)) == (200, "no such order")
+    assert NUMBER in caplog.text
+    assert REFERENCE in caplog.text
+    assert "starter reconcile" in caplog.text
+
+
+DOWN: list[Exception] = [
+    grpc_error(RPCStatusCode.UNAVAILABLE),
+    grpc_error(RPCStatusCode.DEADLINE_EXCEEDED),
+    grpc_error(RPCStatusCode.CANCELLED),
+    grpc_error(RPCStatusCode.RESOURCE_EXHAUSTED),
+    grpc_error(RPCStatusCode.PERMISSION_DENIED),
+    grpc_error(RPCStatusCode.NOT_FOUND, NamespaceNotFoundFailure(namespace="nope")),
+    grpc_error(RPCStatusCode.NOT_FOUND),
+    RuntimeError("Failed client connect: connection refused"),
+    ValueError("invalid target URL"),
+]
+
+
+@pytest.mark.parametrize("failure", DOWN, ids=str)
+async def test_while_temporal_is_away_the_provider_is_to_send_again(desk: Desk, failure: Exception) -> None:
+    """Whatever keeps Temporal from taking the signal: 503, and the same delivery is taken once it is back.
+
+    A namespace that is not there is no missing order: its events must not be lost.
+    """
+    desk.temporal.failure = failure
+    body = event()
+    assert await desk.post(body, signed(body)) == (503, "unavailable")
+    desk.temporal.failure = None
+    assert await desk.post(body, signed(body)) == (202, "accepted")
+    assert len(desk.temporal.signals) == 1
+
+
+async def test_a_server_that_does_not_answer_is_given_up_in_time(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal that hangs is bounded, and answered with 503."""
+    monkeypatch.setattr(receiver, "SIGNALLED_WITHIN", timedelta(seconds=0.05))
+    desk.temporal.hangs = True
+    body = event()
+    assert await desk.post(body, signed(body)) == (503, "unavailable")
+
+
+def stripe_delivery(
+    kind: str = "payment_intent.succeeded", *, number: str = NUMBER, secret: str = STRIPE_SECRET, seconds: float = 0
+) -> tuple[bytes, dict[str, str]]:
+    """Return body and headers of a delivery of Stripe."""
+    metadata = {"reference": REFERENCE, "order_number": number, "terms": "konbini 1000 JPY pm_konbini"}
+    intent = {"id": "pi_1", "object": "payment_intent", "metadata": metadata}
+    body = json.dumps({"id": "evt_s", "object": "event", "type": kind, "data": {"object": intent}})
+    at = int(time.time() + seconds)
+    return body.encode(), {"stripe-signature": stripe.WebhookSignature.generate_signature_header(body, secret, at)}
+
+
+@pytest.mark.rule("G7", "R7")
+async def test_events_of_stripe_are_told_in_the_same_way(desk: Desk) -> None:
+    """Stripe's event becomes the same command; what concerns no order is taken and told nobody."""
+    assert await desk.post(*stripe_delivery(), "stripe") == (202, "accepted")
+    command = {"actor": "system", "id": "evt_s", "reference": REFERENCE, "event": "payment.paid"}
+    assert desk.temporal.signals == [(f"order-{NUMBER}", "payment_event", command)]
+    assert await desk.post(*stripe_delivery("payment_intent.created"), "stripe") == (200, "not about an order")
+    assert len(desk.temporal.signals) == 1
+
+
+async def test_deliveries_that_are_not_stripes_are_refused(desk: Desk) -> None:
+    """Forged, unsigned, old or unreadable ones are answered as the others are, and nothing is told."""
+    body, headers = stripe_delivery()
+    assert await desk.post(*stripe_delivery(secret="whsec_other"), "stripe") == (401, "bad_signature")
+    assert await desk.post(body, {}, "stripe") == (401, "bad_signature")
+    assert await desk.post(body, {"stripe-signature": "t=x,v1="}, "stripe") == (401, "bad_signature")
+    assert await desk.post(body + b" ", headers, "stripe") == (401, "bad_signature")
+    assert await desk.post(*stripe_delivery(seconds=-400), "stripe") == (400, "too_old")
+    assert await desk.post(*stripe_delivery(number="A-1"), "stripe") == (422, "unreadable")
+    empty = stripe.WebhookSignature.generate_signature_header("{}", STRIPE_SECRET)
+    assert await desk.post(b"{}", {"stripe-signature": empty}, "stripe") == (422, "unreadable")
+    assert desk.temporal.signals == []
+
+
+async def test_a_path_without_its_secret_takes_nothing() -> None:
+    """Where a secret is not set its path answers 404 and names the setting, whatever is sent."""
+    nothing, body = Desk(webhook_secret=None, stripe_webhook_secret=None), event()
+    answer = await nothing.http.post("/webhooks/payments", content=body, headers=signed(body))
+    assert (answer.status_code, answer.json()["error"]) == (404, "not_configured")
+    assert answer.json()["message"].startswith("WEBHOOK_SECRET is not set")
+    assert await nothing.post(*stripe_delivery(), "stripe") == (404, "not_configured")
+    assert nothing.temporal.signals == []
+
+
+async def test_the_worker_pays_where_the_setting_says() -> None:
+    """PAYMENT_PROVIDER chooses between the HTTP protocol and Stripe, which needs its key; no message tells a secret."""
+    chosen = {"PAYMENT_PROVIDER": "stripe", "STRIPE_SECRET_KEY": "sk_test_1", "STRIPE_API_BASE": "http://127.0.0.1:9"}
+    for settings, kind in (({}, HttpPaymentProvider), (chosen, StripePaymentProvider)):
+        provider = payment_provider(Settings.from_environment(settings))
+        assert isinstance(provider, kind)
+        await provider.aclose()
+    with pytest.raises(SettingsError, match=r"stripe_secret_key: missing; PAYMENT_PROVIDER is stripe"):
+        payment_provider(Settings.from_environment({"PAYMENT_PROVIDER": "stripe"}))
+    with pytest.raises(SettingsError, match=r"payment_provider: .*'cash'"):
+        Settings.from_environment({"PAYMENT_PROVIDER": "cash"})
+    for name in ("WEBHOOK_SECRET", "STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET"):
+        with pytest.raises(SettingsError, match=f"{name.lower()}: ") as caught:
+            Settings.from_environment({name: "open-sesame"})
+        assert "sesame" not in str(caught.value)
+    with pytest.raises(SettingsError, match="webhook_secret: String should match pattern"):
+        Settings.from_environment({"WEBHOOK_SECRET": "whsec_c2hvcnQ="})
+    with pytest.raises(SettingsError, match=r"webhook_secret: .*not base64"):
+        Settings.from_environment({"WEBHOOK_SECRET": "whsec_" + "A" * 25})
+    assert "sk_test_1" not in repr(Settings.from_environment(chosen))
+
+
+async def start(folder: Path, *options: str, **settings: str) -> asyncio.subprocess.Process:
+    """Start a receiver as a process with these settings alone."""
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "web.receiver", *options),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=ROOT,
+        env=environment(folder, **settings),
+    )
+
+
+async def test_a_receiver_starts_and_stays_up_without_temporal(tmp_path: Path) -> None:
+    """With nobody at TEMPORAL_ADDRESS it is healthy, answers 503, and ends with 0 on SIGTERM."""
+    nobody, port_file = f"127.0.0.1:{free_port()}", tmp_path / "receiver.port"
+    process = await start(
+        tmp_path, "--port=0", f"--port-file={port_file}", TEMPORAL_ADDRESS=nobody, WEBHOOK_SECRET=SECRET
+    )
+    try:
+
+        async def announced() -> bool:
+            assert process.returncode is None, await finished(process)
+            return port_file.exists()
+
+        await until(announced, "the port")
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port_file.read_text()}") as http:
+            for _ in range(2):
+                assert (await http.get("/health")).status_code == 200
+                body = event()
+                assert (await http.post("/webhooks/payments", content=body, headers=signed(body))).status_code == 503
+        process.send_signal(signal.SIGTERM)
+        ran = await asyncio.wait_for(finished(process), 20)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+    assert (ran.code, ran.out) == (0, f"receiver on http://127.0.0.1:{port_file.read_text()}\n")
+    assert "could not be handed on" in ran.err
+    assert "Traceback" not in ran.err
+
+
+async def test_a_receiver_that_cannot_run_says_why(tmp_path: Path, stack: Stack) -> None:
+    """No secret or a bad one ends it with 2, a port that is taken with 4; the last line names fact and remedy."""
+    assert stack.addresses is not None
+    taken = stack.addresses.receiver.rpartition(":")[2]
+    refused: tuple[tuple[tuple[str, ...], dict[str, str], int, str], ...] = (
+        ((), {}, 2, "webhook_secret: missing; give WEBHOOK_SECRET or STRIPE_WEBHOOK_SECRET"),
+        ((), {"WEBHOOK_SECRET": "sesame"}, 2, "webhook_secret: "),
+        ((f"--port={taken}",), {"WEBHOOK_SECRET": SECRET}, 4, f"cannot listen on 127.0.0.1:{taken}"),
+    )
+    for options, settings, code, words in refused:
+        ran = await finished(await start(tmp_path, *options, **settings))
+        assert (ran.code, ran.out) == (code, "")
+        assert words in ran.err.strip().splitlines()[-1]
+        assert "sesame" not in ran.err

@@ -1,0 +1,119 @@
+"""The durable shell of a purchase across sellers: reserve everything at once, then begin one order per seller (P2).
+
+Each order is a workflow of its own, which authorises its own part: a card that is declined for one leaves the others going.
+"""
+
+import asyncio
+
+from temporalio import workflow
+from temporalio.common import RawValue
+
+with workflow.unsafe.imports_passed_through():
+    from pydantic import ValidationError
+
+    from domain.base import format_instant
+    from domain.commands import parse_command
+    from domain.order import Actor
+    from domain.parcel import CommandAnswer, OrderCommand
+    from domain.placement import PlacementError, PlaceOrder
+    from domain.policy import describe_errors
+    from domain.purchase import (
+        OrderBegun,
+        PlacePurchase,
+        PurchaseReserved,
+        PurchaseResult,
+        ReservePurchase,
+        reservation_refusal,
+        split,
+    )
+    from domain.refusals import Refusal, RefusalCode, refuse
+    from workflows.joint import PATIENT, read_input, unbroken
+    from workflows.wire import NOTHING, as_error, update_id
+
+
+@workflow.defn(name="purchase")
+class PurchaseWorkflow:
+    """One purchase, `purchase-<number>`, from its cart to its running orders."""
+
+    @workflow.run
+    async def run(self, start: RawValue = NOTHING) -> PurchaseResult:
+        """Begin all orders of the purchase; fails, with nothing reserved and nothing begun, where one cannot be had."""
+        try:
+            place = read_input(PlacePurchase, start)
+            number = place.purchase.purchase_number
+            if workflow.info().workflow_id != f"purchase-{number}":
+                raise PlacementError(f"purchase_number: {number} does not fit the workflow id")
+            orders = split(place)
+        except ValueError as error:
+            told = describe_errors(error) if isinstance(error, ValidationError) else str(error)
+            raise as_error(refuse(RefusalCode.INVALID_PLACEMENT, "P2", errors=told[:2000])) from None
+        refusal = await unbroken(self._complete(number, orders))
+        if refusal is not None:
+            raise as_error(refusal)
+        return PurchaseResult(purchase_number=number, orders=tuple(each.placement.order_number for each in orders))
+
+    async def _complete(self, number: str, orders: tuple[PlaceOrder, ...]) -> Refusal | None:
+        self._show(number, orders, "reserving the stock of all orders at once")
+        answer: PurchaseReserved = await workflow.execute_activity(
+            "reserve_purchase",
+            ReservePurchase(orders=orders, at=workflow.info().start_time),
+            result_type=PurchaseReserved,
+            summary=f"reserve stock for {len(orders)} orders, all or nothing",
+            **PATIENT,
+        )
+        if (refusal := reservation_refusal(orders, answer)) is not None:
+            self._show(number, orders, f"refused: {refusal}")
+            return refusal
+        self._show(number, orders, "beginning the orders")
+        begun = await asyncio.gather(*(self._begin(each) for each in orders))
+        taken = tuple(each.order_number for each in begun if each.taken)
+        if not taken:
+            self._show(number, orders, "every order is begun")
+            return None
+        await asyncio.gather(*(self._undo(number, each, begun) for each in orders))
+        refusal = refuse(RefusalCode.ORDER_NUMBER_TAKEN, number=", ".join(taken))
+        self._show(number, orders, f"undone: {refusal}")
+        return refusal
+
+    async def _begin(self, place: PlaceOrder) -> OrderBegun:
+        begun: OrderBegun = await workflow.execute_activity(
+            "begin_order",
+            place,
+            result_type=OrderBegun,
+            summary=f"begin order {place.placement.order_number} of seller {place.placement.seller_id}",
+            **PATIENT,
+        )
+        return begun
+
+    async def _undo(self, purchase: str, place: PlaceOrder, begun: list[OrderBegun]) -> None:
+        """Cancel an order that was begun, give back the stock of one that was not."""
+        number = place.placement.order_number
+        if any(each.order_number == number and each.taken for each in begun):
+            await workflow.execute_activity(
+                "withdraw_order", place, summary=f"give back the stock of {number}, which was never begun", **PATIENT
+            )
+            return
+        # Asked for when the purchase was made, so that the cancel window is open however long this took.
+        payload: dict[str, object] = {
+            "actor": Actor.BUYER.value,
+            "id": f"{purchase}/{number}/cancel",
+            "requested_at": workflow.info().start_time.isoformat(),
+        }
+        known_as = update_id("cancel", parse_command("cancel", payload), str(payload["id"]))
+        answer: CommandAnswer = await workflow.execute_activity(
+            "command_order",
+            OrderCommand(order_number=number, name="cancel", payload=payload, update_id=known_as),
+            result_type=CommandAnswer,
+            summary=f"cancel order {number}: the purchase cannot be completed",
+            **PATIENT,
+        )
+        if answer.refusal is not None:
+            workflow.logger.error("purchase %s: order %s could not be cancelled: %s", purchase, number, answer.refusal)
+
+    def _show(self, number: str, orders: tuple[PlaceOrder, ...], state: str) -> None:
+        rows = [
+            f"- {each.placement.order_number}: seller {each.placement.seller_id}, {len(each.placement.lines)} items"
+            for each in orders
+        ]
+        at = format_instant(workflow.now())
+        workflow.set_current_details("\n".join([f"### {number}: {state}", "", *rows, "", f"As of {at}."]))
