@@ -33,8 +33,8 @@ from store.store import Shortage, Store
 Begin = Callable[[Client, str, PlaceOrder], Awaitable[WorkflowHandle[Any, Any]]]
 """Starts an order's workflow on a task queue; raises WorkflowAlreadyStartedError where its number is taken."""
 
-ANSWERED_WITHIN = timedelta(seconds=20)
-"""How long an order's answer is waited for in one attempt: longer than it waits for the payment provider."""
+ANSWERED_WITHIN = timedelta(seconds=8)
+"""How long an order's answer is waited for in one attempt; the next one asks for the answer to the same Update."""
 LOOKS = 8
 """How often an order that stands in the way is looked at before its number counts as taken: for about a minute."""
 _FREE = (

@@ -18,8 +18,8 @@ from pydantic_core import PydanticUndefined
 
 from docs.meanings import CHAPTERS, DUE, FLAGS, STATES, WINDOWS
 from domain.base import Code, Email, OrderNumber, format_duration
-from domain.commands import COMMANDS, MAX_COMMAND_BYTES, Command
 from domain.cases import CASE_ROWS
+from domain.commands import COMMANDS, MAX_COMMAND_BYTES, Command
 from domain.deadlines import MOVES_THE_ORDER, SUMMARIES, DeadlineName
 from domain.journal import MAX_COMMANDS
 from domain.lifecycle import PAYMENT_ROWS, REQUEST_ROWS, ROWS, Row, When, actors_for
@@ -268,6 +268,8 @@ def default_of(field: FieldInfo) -> str:
         return "none"
     if isinstance(default, bool):
         return code(str(default).lower())
+    if isinstance(default, tuple):
+        return code(*default)
     return code(format_duration(default) if isinstance(default, timedelta) else default)
 
 

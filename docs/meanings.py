@@ -86,9 +86,9 @@ DUE: Mapping[DeadlineName, str] = {
     DeadlineName.STORE_PAYMENT_DUE: "the issue of the payment number + `store_payment_window`, as the provider confirms it",
     DeadlineName.ANSWER_DUE: "the date that the seller's message gives",
     DeadlineName.SETTLEMENT_ENDED: "the charge + `settlement_window`",
-    DeadlineName.CASE_DUE: "its authorisation or recall + `transit_window`, or the date that the buyer is asked to wait until",
+    DeadlineName.CASE_DUE: "its authorisation or recall + `transit_window`, or the date until which the buyer is to wait",
     DeadlineName.REFUND_DUE: "when the provider expects to have paid a refund, then once a day until it has",
-    DeadlineName.RETENTION_ENDED: "the cancellation or completion + `retention_window`, not while a case is open or a refund unpaid",
+    DeadlineName.RETENTION_ENDED: "the closing of the order + `retention_window`, not while a refund is unpaid",
 }
 """When each deadline falls due."""
 

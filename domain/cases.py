@@ -74,9 +74,7 @@ if len(_TARGETS) != len(CASE_ROWS):
     raise ValueError("a case has two rows for one state and event")
 STEPS = frozenset(row.event for row in CASE_ROWS if row.source is not None) - {"deliver", "case_due", "refund"}
 """The commands that move a case which is open already."""
-OPENERS: Mapping[str, CaseKind] = {
-    row.event: row.kind for row in CASE_ROWS if row.source is None
-}
+OPENERS: Mapping[str, CaseKind] = {row.event: row.kind for row in CASE_ROWS if row.source is None}
 """The commands that open a case, with its kind."""
 
 

@@ -13,6 +13,7 @@ from domain.effects import Outcome, Result
 from domain.erasure import erased
 from domain.guards import edited_lines, extended_edit_until, reduced_lines, shipped_now
 from domain.lifecycle import payment_target, request_target
+from domain.movements import in_settlement
 from domain.order import (
     Actor,
     Cancellation,
@@ -28,7 +29,6 @@ from domain.order import (
     Shipment,
     Status,
 )
-from domain.movements import in_settlement
 from domain.payment import edited_fee
 from domain.placement import authorization_reference, points_used
 from domain.reasons import BuyerReason, SellerReason, SystemReason
@@ -153,9 +153,7 @@ def _authorize_anew(order: Order, card: str, status: PaymentStatus) -> Order:
             "due_at": None,
         }
     )
-    return order.with_(
-        payment=payment, sequence=sequence, passed=order.passed - {DeadlineName.STORE_PAYMENT_DUE.value}
-    )
+    return order.with_(payment=payment, sequence=sequence, passed=order.passed - {DeadlineName.STORE_PAYMENT_DUE.value})
 
 
 def _pay_again(order: Order, command: Command, at: datetime) -> Order:
@@ -309,7 +307,7 @@ APPLY: Mapping[str, Change] = {
 """What each command changes."""
 
 
-def apply_deadline(order: Order, deadline: Deadline) -> Order:
+def apply_deadline(order: Order, deadline: Deadline) -> Order:  # noqa: PLR0911 - one for each deadline
     """Return what the passing of `deadline` changes, dated at the deadline itself and not at the clock that noticed it."""
     repeats = deadline.name in (DeadlineName.CASE_DUE, DeadlineName.REFUND_DUE)
     passed = order if repeats else order.with_(passed=order.passed | {deadline.name.value})

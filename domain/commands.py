@@ -351,7 +351,11 @@ def parse_command(name: str, payload: object) -> Command:
 def digest(name: str, command: Command) -> str:
     """Return the SHA-256 of a command's content without its id and time stamp, by which a repeated id is compared."""
     # Fields that a command has not always had count only where they are given, so that an id is known for what it was.
-    new = {"lines", "case_id", "points_minor"} if name in ("request_cancellation", "decline_cancellation", "pay_again") else {}
+    new = (
+        {"lines", "case_id", "points_minor"}
+        if name in ("request_cancellation", "decline_cancellation", "pay_again")
+        else {}
+    )
     unset = {field for field in new if getattr(command, field, None) in (None, ())}
     content = command.model_dump_json(exclude={"id", "requested_at", *unset})
     return hashlib.sha256(f"{name}\n{content}".encode()).hexdigest()

@@ -223,7 +223,7 @@ def _asked_at(order: Order, deadline: Deadline) -> list[str]:
     return []
 
 
-def _on_outcome(order: Order, outcome: Outcome, now: datetime) -> Decision:
+def _on_outcome(order: Order, outcome: Outcome, now: datetime) -> Decision:  # noqa: PLR0911 - one for each kind
     waiting = order.in_progress
     if waiting is not None and outcome.reference == waiting.reference:
         return _resume(order, waiting, outcome, now)

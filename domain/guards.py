@@ -42,7 +42,7 @@ def _all_delivered(order: Order, command: Command | None) -> bool:
     return named is None or all(each.delivered_at or each.shipment_id == named for each in order.shipments)
 
 
-def holds(when: When, order: Order, command: Command | None, at: datetime) -> bool:
+def holds(when: When, order: Order, command: Command | None, at: datetime) -> bool:  # noqa: PLR0911 - one for each condition
     """Return whether the condition `when` holds for `order` and `command` at the judged instant."""
     match when:
         case When.EDIT_WINDOW_OPEN:
@@ -199,9 +199,7 @@ def _refund_failed(order: Order, command: Command, at: datetime) -> Refusal | No
     known = {each.refund_id: each for each in order.refunds}
     if command.refund_id not in known:
         refunds = ", ".join(known) or "none"
-        return refuse(
-            RefusalCode.UNKNOWN_REFUND, number=order.number, refund_id=command.refund_id, refunds=refunds
-        )
+        return refuse(RefusalCode.UNKNOWN_REFUND, number=order.number, refund_id=command.refund_id, refunds=refunds)
     status = known[command.refund_id].status
     if status is not RefundStatus.FAILED:
         return refuse(
@@ -212,7 +210,7 @@ def _refund_failed(order: Order, command: Command, at: datetime) -> Refusal | No
 
 def _known_payment(order: Order, command: Command, at: datetime) -> Refusal | None:
     assert isinstance(command, commands.PaymentEvent)  # noqa: S101 - narrows the type
-    own = re.fullmatch(rf"{re.escape(order.number)}/[0-9]+/authorize(/points)?", command.reference)
+    own = re.fullmatch(rf"{re.escape(order.number)}/[0-9]+/authorize", command.reference)
     if own is None and part_of(order, command.reference) is None:
         return refuse(RefusalCode.UNKNOWN_PAYMENT, number=order.number, reference=command.reference)
     return None
@@ -313,9 +311,7 @@ BEFORE_WINDOW: Mapping[str, tuple[Check, ...]] = {
 CHECKS: Mapping[str, tuple[Check, ...]] = {
     "edit": (_edit_contents,),
     "cancel": (_cancel_reason,),
-    "request_cancellation": (_request_free,),
     "accept_cancellation": (_request_open,),
-    "decline_cancellation": (_request_open,),
     "ship": (_payment_settled, _ship_quantities),
     "deliver": (_known_shipment,),
     "extend_edit": (_extension,),
@@ -367,7 +363,7 @@ def _closed_refusal(order: Order) -> Refusal | None:
     return None
 
 
-def no_row_refusal(order: Order, name: str, actor: Actor) -> Refusal:
+def no_row_refusal(order: Order, name: str, actor: Actor) -> Refusal:  # noqa: PLR0911 - one for each reason
     """Return why (state, command, actor) has no row: closed order, wrong actor or wrong state."""
     if (closed := _closed_refusal(order)) is not None:
         return closed
@@ -377,8 +373,13 @@ def no_row_refusal(order: Order, name: str, actor: Actor) -> Refusal:
             return refuse(RefusalCode.CONTENTS_FIXED, actor=actor.value)
         allowed = ", ".join(each.value for each in actors)
         return refuse(RefusalCode.NOT_ALLOWED, name=name, actor=actor.value, actors=allowed)
+    if name == "refund" and order.status in OPEN:
+        return refuse(RefusalCode.NOT_CHARGED, number=order.number)
     if order.status is Status.PENDING:
         return refuse(RefusalCode.ORDER_PENDING, number=order.number)
+    if name.endswith("_review") and order.verified_at is not None:
+        verified_at = format_instant(order.verified_at)
+        return refuse(RefusalCode.ALREADY_VERIFIED, number=order.number, verified_at=verified_at)
     if order.status is Status.UNSHIPPED:
         return refuse(RefusalCode.NOT_SHIPPED, number=order.number)
     if name == "ship":

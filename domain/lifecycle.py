@@ -103,7 +103,11 @@ def _refund(source: Status, actor: Actor, event: str = "refund", rule: str = "R1
 
 
 def _case(
-    event: str, actors: tuple[Actor, ...], effects: tuple[Do | Mail, ...], rule: str, sources: tuple[Status, ...] = _CHARGED
+    event: str,
+    actors: tuple[Actor, ...],
+    effects: tuple[Do | Mail, ...],
+    rule: str,
+    sources: tuple[Status, ...] = _CHARGED,
 ) -> tuple[Row, ...]:
     """Return the rows of a step of a case, which leaves the order's own state as it is."""
     return tuple(Row(source, event, actor, source, _W.ALWAYS, effects, rule) for source in sources for actor in actors)

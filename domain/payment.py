@@ -130,6 +130,9 @@ def charge_failed(order: Order, waiting: InProgress, outcome: Outcome) -> Order:
             changed = changed.with_(voids=_with(changed, old.reference)) if held else changed
             return _problem(changed, old.model_copy(update={"status": status}), outcome)
         return changed
+    if outcome.result is Result.UNANSWERED and old.method is not PaymentMethod.CARD:
+        # Cash and points lapse never: they stay held, and the next confirmation charges them under the same key.
+        return order
     status = payment_target(old.status, outcome.result)
     voided = order.with_(voids=_with(order, old.reference))
     return _problem(voided, old.model_copy(update={"status": status}), outcome)

@@ -173,7 +173,9 @@ def check_against_policy(placement: Placement, policy: PolicySnapshot) -> None:
         taken = ", ".join(policy.payment_methods)
         errors.append(f"payment: {each} is not taken by marketplace {placement.marketplace}; use one of: {taken} (P5)")
     if placement.shipping_option in policy.shipping_options and points >= _total(placement, policy) > 0:
-        errors.append(f"payment.points_minor: {points} would pay it all; at most the total less 1, or method points (P5)")
+        errors.append(
+            f"payment.points_minor: {points} would pay it all; at most the total less 1, or method points (P5)"
+        )
     if placement.seller_id != policy.seller.seller_id:
         errors.append(f"seller_id: {placement.seller_id} is not the seller of the policy, {policy.seller.seller_id}")
     if errors:
@@ -219,7 +221,9 @@ def open_order(place: PlaceOrder, placed_at: datetime) -> Order:
         payment=_payment(placement, total),
         business=placement.business,
         purchase=placement.purchase,
-        review=Review(status=ReviewStatus.HELD, reason="total above the review limit", since=placed_at) if held else None,
+        review=Review(status=ReviewStatus.HELD, reason="total above the review limit", since=placed_at)
+        if held
+        else None,
         flags=frozenset({Flag.IN_REVIEW}) if held else frozenset(),
         history=(_placed(placed_at),),
         entries=1,

@@ -202,7 +202,9 @@ def _bound(context: Mapping[str, Any]) -> str | None:
 def _checked_windows(chosen: Mapping[str, Any], where: str) -> PolicyWindows:
     unknown = sorted(set(chosen) - set(PolicyWindows.model_fields))
     if unknown:
-        raise PolicyError(f"{where}: unknown window {', '.join(unknown)}; known are {', '.join(PolicyWindows.model_fields)}")
+        raise PolicyError(
+            f"{where}: unknown window {', '.join(unknown)}; known are {', '.join(PolicyWindows.model_fields)}"
+        )
     try:
         return PolicyWindows.model_validate(dict(chosen))
     except ValidationError as error:

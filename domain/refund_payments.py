@@ -76,9 +76,7 @@ def with_refund(order: Order, refund: Refund) -> Order:
     """Add a refund: split over the original methods, card first (R5), and drop from the order what is not shipped any more."""
     sequence = order.sequence + 1
     lost = {each.sku: each.not_shipped for each in refund.lines}
-    lines = tuple(
-        line.model_copy(update={"cancelled": line.cancelled + lost.get(line.sku, 0)}) for line in order.lines
-    )
+    lines = tuple(line.model_copy(update={"cancelled": line.cancelled + lost.get(line.sku, 0)}) for line in order.lines)
     parts = _parts(order, refund.amount_minor, sequence, refund.requested_at)
     refund = refund.model_copy(update={"parts": parts, "from_available": order.settled_minor is not None})
     changed = order.with_(refunds=(*order.refunds, refund), lines=lines, sequence=sequence)

@@ -175,9 +175,7 @@ def _exceeds_units(order: Order, sku: str, left: int, asked: int) -> Refusal:
 
 
 def _other_currency(order: Order, field: str, given: str) -> Refusal:
-    return refuse(
-        RefusalCode.CURRENCY_MISMATCH, number=order.number, field=field, given=given, currency=order.currency
-    )
+    return refuse(RefusalCode.CURRENCY_MISMATCH, number=order.number, field=field, given=given, currency=order.currency)
 
 
 def refund_refusal(order: Order, form: RefundForm) -> Refusal | None:
@@ -193,7 +191,11 @@ def refund_refusal(order: Order, form: RefundForm) -> Refusal | None:
     gross = sum(each.items_minor + each.shipping_minor for each in lines)
     deducted = sum(each.amount.amount_minor for each in form.deductions)
     if gross == 0:
-        return _exceeds(order, "the charge", refundable_minor(order), 0) if not form.deductions else _nothing(order, 0, deducted)
+        return (
+            _exceeds(order, "the charge", refundable_minor(order), 0)
+            if not form.deductions
+            else _nothing(order, 0, deducted)
+        )
     return _nothing(order, gross, deducted) if gross <= deducted else None
 
 

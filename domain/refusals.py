@@ -77,6 +77,7 @@ class RefusalCode(StrEnum):
     POINTS_EXCEED = "POINTS_EXCEED"
     NOT_IN_REVIEW = "NOT_IN_REVIEW"
     ALREADY_IN_REVIEW = "ALREADY_IN_REVIEW"
+    ALREADY_VERIFIED = "ALREADY_VERIFIED"
     CONSENT_REQUIRED = "CONSENT_REQUIRED"
     NOT_CHARGED = "NOT_CHARGED"
     CURRENCY_MISMATCH = "CURRENCY_MISMATCH"
@@ -242,6 +243,11 @@ REFUSALS: dict[RefusalCode, RefusalText] = {
     _R.NOT_IN_REVIEW: RefusalText("order {number} is not held for review", "hold it first, or leave it", "G4"),
     _R.ALREADY_IN_REVIEW: RefusalText(
         "order {number} is held for review since {since}", "release it or refuse it", "G4"
+    ),
+    _R.ALREADY_VERIFIED: RefusalText(
+        "order {number} was verified at {verified_at}, and only a pending order is held for review",
+        "ask the seller to cancel it, if it must not be shipped",
+        "G4",
     ),
     _R.CONSENT_REQUIRED: RefusalText(
         "the {actor} cancels items of order {number} only with the buyer's consent",

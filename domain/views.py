@@ -7,8 +7,8 @@ from datetime import datetime
 
 from domain.base import Instant, Value
 from domain.case import Case
-from domain.deadlines import OPEN, next_deadline
 from domain.correspondence import offered_replies
+from domain.deadlines import OPEN, next_deadline
 from domain.message import OrderMessage, Rating, Template, alias
 from domain.movements import Movement, movements
 from domain.order import (

@@ -8,7 +8,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -70,15 +70,18 @@ class Outbox:
         with self._book.transaction() as session:
             return [_shown(event) for event in session.exec(query)]
 
-    def next(self) -> Parcel | float | None:
-        """Return the event that is to be sent now, the seconds until there is one, or None when nothing waits."""
+    def next(self, later: Collection[int] = ()) -> Parcel | float | None:
+        """Return the event that is to be sent now, the seconds until there is one, or None when nothing waits.
+
+        Events whose `seq` is in `later` are passed over: the endpoint has refused them and is asked again by and by.
+        """
         with self._book.transaction() as session:
             endpoint = _endpoint(session)
             if endpoint.url is None or endpoint.secret is None:
                 return None
             self._decide_faults(session)
-            query = select(EventRow).where(EventRow.copies > 0).order_by(col(EventRow.seq)).limit(100)
-            waiting = session.exec(query).all()
+            query = select(EventRow).where(EventRow.copies > 0, col(EventRow.seq).not_in(later))
+            waiting = session.exec(query.order_by(col(EventRow.seq)).limit(100)).all()
             shortest: float | None = None
             for event in waiting:
                 wait = _held_back(session, event, has_follower=event is not waiting[-1])
@@ -143,11 +146,14 @@ class Courier:
     def __init__(self, book: Book, refunds: Refunds, outbox: Outbox) -> None:
         self._book, self._refunds, self._outbox = book, refunds, outbox
         self._refund_news, self._event_news = asyncio.Event(), asyncio.Event()
-        self._failed_seq, self._failures, self._not_before = 0, 0, 0.0
+        self._failures, self._not_before = 0, 0.0
+        self._refused: dict[int, tuple[int, float]] = {}
+        """How often the endpoint refused each event, and when it is asked again."""
 
     def try_now(self) -> None:
         """Forget how long the endpoint was to be left alone."""
-        self._failed_seq = 0
+        self._failures, self._not_before = 0, 0.0
+        self._refused = {seq: (times, 0.0) for seq, (times, _) in self._refused.items()}
         self._wake()
 
     def _wake(self) -> None:
@@ -170,19 +176,36 @@ class Courier:
             )
 
     async def _deliver_next(self, client: httpx.AsyncClient) -> float | None:
-        """Send the event whose turn it is; returns the seconds to wait for the next, None until there is news."""
-        parcel = await asyncio.to_thread(self._outbox.next)
+        """Send the event whose turn it is; returns the seconds to wait for the next, None until there is news.
+
+        An endpoint that is away is left alone for a while, and nothing overtakes; an event that it refuses stands back for
+        the others.
+        """
+        now = time.monotonic()
+        if self._not_before > now:
+            return self._not_before - now
+        later = {seq: at for seq, (_, at) in self._refused.items() if at > now}
+        parcel = await asyncio.to_thread(self._outbox.next, later)
         if not isinstance(parcel, Parcel):
-            return parcel
-        if parcel.seq == self._failed_seq and (wait := self._not_before - time.monotonic()) > 0:
-            return wait
-        delivered = await _send(client, parcel)
-        await asyncio.to_thread(self._outbox.note_attempt, parcel.seq, delivered=delivered)
-        if not delivered:
-            self._failures = self._failures + 1 if parcel.seq == self._failed_seq else 1
-            self._failed_seq = parcel.seq
+            waits = [at - now for at in later.values()] + ([] if parcel is None else [parcel])
+            return min(waits, default=None)
+        answer = await _send(client, parcel)
+        await asyncio.to_thread(self._outbox.note_attempt, parcel.seq, delivered=answer is _Answer.TAKEN)
+        self._failures = self._failures + 1 if answer is _Answer.AWAY else 0
+        if answer is _Answer.AWAY:
             self._not_before = time.monotonic() + retry_seconds(self._failures)
+        elif answer is _Answer.REFUSED:
+            times = self._refused.get(parcel.seq, (0, 0.0))[0] + 1
+            self._refused[parcel.seq] = (times, time.monotonic() + retry_seconds(times))
+        else:
+            self._refused.pop(parcel.seq, None)
         return 0.0
+
+
+class _Answer(StrEnum):
+    TAKEN = "taken"
+    REFUSED = "refused"
+    AWAY = "away"
 
 
 def retry_seconds(failures: int) -> float:
@@ -204,8 +227,8 @@ async def _repeat(news: asyncio.Event, step: Callable[[], Awaitable[float | None
                 await asyncio.wait_for(news.wait(), wait)
 
 
-async def _send(client: httpx.AsyncClient, parcel: Parcel) -> bool:
-    """Send an event once, signed now; tells whether the endpoint answered 2xx."""
+async def _send(client: httpx.AsyncClient, parcel: Parcel) -> _Answer:
+    """Send an event once, signed now: taken with 2xx, refused with 4xx, and away with anything else."""
     now = datetime.now(UTC)
     headers = {
         "content-type": "application/json",
@@ -216,5 +239,7 @@ async def _send(client: httpx.AsyncClient, parcel: Parcel) -> bool:
     try:
         response = await client.post(parcel.url, content=parcel.body, headers=headers)
     except (httpx.HTTPError, httpx.InvalidURL):
-        return False
-    return response.is_success
+        return _Answer.AWAY
+    if response.is_success:
+        return _Answer.TAKEN
+    return _Answer.REFUSED if response.is_client_error else _Answer.AWAY

@@ -47,7 +47,9 @@ async def purchase(client: OrderClient, wanted: Purchase) -> Started:
         raise InputError(str(error)) from None
     number, sellers = wanted.purchase_number, ", ".join(part.seller_id for part in wanted.parts)
     taken = refuse_joint(JointRefusalCode.PURCHASE_NUMBER_TAKEN, number=number)
-    return await _start(client, "purchase", number, place, wanted.content(), f"{len(policies)} orders: {sellers}", taken)
+    return await _start(
+        client, "purchase", number, place, wanted.content(), f"{len(policies)} orders: {sellers}", taken
+    )
 
 
 async def combine(client: OrderClient, parcel: Parcel) -> Started:

@@ -56,7 +56,12 @@ def open_provider() -> httpx.AsyncClient:
 
     Raises InputError for an address that is none.
     """
-    url = settings().payment_provider_url
+    chosen = settings()
+    if chosen.payment_provider != "http":
+        raise InputError(
+            f"PAYMENT_PROVIDER: {chosen.payment_provider!r} has books of its own; reconcile reads the http provider's"
+        )
+    url = chosen.payment_provider_url
     try:
         return httpx.AsyncClient(base_url=url, timeout=10)
     except httpx.InvalidURL as error:

@@ -40,7 +40,7 @@ def refund(  # noqa: PLR0913, PLR0917 - one parameter for each option
     """Give money back: all that is left, of the order or of --case, unless items or amounts are named. [dim]R1 R2 R3 R4[/]"""
     try:
         lines = read_lines(item or [], amount or [], with_shipping=with_shipping)
-        fee = None if shipping is None else _minor("shipping", shipping, shipping, "500")
+        fee = None if shipping is None else _minor("shipping", shipping, shipping, "MINOR", "500")
         deductions = [_deduction(text) for text in deduct or []]
     except InputError as error:
         fail(str(error), BAD_INPUT)
@@ -80,7 +80,7 @@ def read_lines(items: list[str], amounts: list[str], *, with_shipping: bool) -> 
         line = lines.setdefault(sku, {"sku": sku})
         if "amount" in line:
             raise InputError(f"amount: {sku} is named twice; name each item once")
-        line["amount"] = _minor("amount", text, minor, "CUP-01=500")
+        line["amount"] = _minor("amount", text, minor, "SKU=MINOR", "CUP-01=500")
     return list(lines.values())
 
 
@@ -88,16 +88,12 @@ def _deduction(text: str) -> dict[str, Any]:
     kind, _, minor = text.partition("=")
     if kind not in tuple(DeductionKind):
         raise InputError(f"deduct: {kind!r} in {text!r} is unknown; use one of: {_KINDS}, as in return_fee=500")
-    return {"kind": kind, "amount": _minor("deduct", text, minor, f"{kind}=500")}
+    return {"kind": kind, "amount": _minor("deduct", text, minor, "KIND=MINOR", f"{kind}=500")}
 
 
-def _minor(option: str, text: str, minor: str, example: str) -> int:
-    form = example.replace("500", "MINOR")
-    return whole(
-        minor,
-        _DIGITS,
-        f"{option}: {text!r} is not {form}; give whole minor units of the order's currency, without its name: {example}",
-    )
+def _minor(option: str, text: str, minor: str, form: str, example: str) -> int:
+    told = "give whole minor units of the order's currency, without its name"
+    return whole(minor, _DIGITS, f"{option}: {text!r} is not {form}; {told}: {example}")
 
 
 def _with_currency(fields: dict[str, Any], currency: str) -> dict[str, Any]:

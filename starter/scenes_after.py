@@ -5,7 +5,6 @@ The payment provider tells of every refund and every payment at a shop by its si
 
 from typing import Any
 
-from domain.base import format_instant
 from domain.case import CaseStatus
 from domain.money import format_money
 from domain.order import Actor, PaymentStatus, Status
@@ -34,16 +33,11 @@ async def _ships(stage: Stage, *items: str) -> OrderView:
 
 async def _is_paid_back(stage: Stage, *, refunded: int) -> None:
     """Wait until the provider's webhook has told the order that its newest refund is paid, and check both sides."""
-    order = await stage.client.order(stage.number)
+    order = await stage.until(lambda now: now.refunds[-1].status is not RefundStatus.REQUESTED, "a promised refund")
     refund = order.refunds[-1]
-    told = f"{format_money(refund.amount_minor, order.currency)} {refund.status}"
-    if refund.status is not RefundStatus.PAID:
-        # Until the provider has answered it is requested; then it is pending, and expected by a date.
-        order = await stage.until(lambda now: now.refunds[-1].status is not RefundStatus.REQUESTED, "a promised refund")
-        part = order.refunds[-1].parts[0]
-        when = f", expected by {format_instant(part.expected_at)}" if part.expected_at else ""
-        told = f"{format_money(refund.amount_minor, order.currency)} {order.refunds[-1].status}{when}"
-    stage.steps.append(told)
+    expected_at = refund.parts[0].expected_at
+    by = f", expected by {expected_at:%Y-%m-%d}" if expected_at and refund.status is RefundStatus.PENDING else ""
+    stage.steps.append(f"{format_money(refund.amount_minor, order.currency)} {refund.status}{by}")
     order = await stage.until(lambda now: now.refunds[-1].status is RefundStatus.PAID, "a refund that is paid")
     await stage.is_told_by_webhook()
     await stage.look("webhook: paid")

@@ -3,14 +3,19 @@
 import asyncio
 import json
 import os
+import shlex
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import pytest
+from live_kit import Live
 from typer.testing import CliRunner
 
 from activities.settings import Settings
+from domain.views import OrderView
 from sandbox.stack import ROOT
 from starter.cli import app
 
@@ -102,3 +107,61 @@ def bad_input(ran: Ran, *words: str) -> None:
     said = " ".join(ran.err.split())
     for word in words:
         assert word in said, (word, said)
+
+
+class Case(NamedTuple):
+    """A command: an order where it is accepted and what becomes of that, one where it is refused and how.
+
+    `ready` and `unready` are what is done with the order before; `{n}` stands for its number, `{sku}` for its item.
+    `becomes` names fields of the answer; `case` stands for kind and state of its newest case, `refund` for what goes back.
+    """
+
+    command: str
+    accepted: str
+    becomes: dict[str, Any]
+    refused: str
+    code: str
+    rule: str
+    ready: tuple[str, ...] = ()
+    unready: tuple[str, ...] = ()
+    card: str = "card-approve"
+    refused_card: str = "card-approve"
+
+
+def samples(cases: Iterable[Case]) -> list[Any]:
+    """Return the cases as parameters of a test, each with its name and the rule it proves."""
+    return [pytest.param(each, id=f"{each.command}-{each.code}", marks=pytest.mark.rule(each.rule)) for each in cases]
+
+
+async def order_for(cli: Cli, live: Live, card: str, steps: tuple[str, ...]) -> dict[str, str]:
+    """Place an order of two units, do `steps` with it, and return what stands for it in a command."""
+    sku = live.sku()
+    number = await live.place(items=(f"{sku}:2:1200:Cup",), card=card)
+    names = {"n": number, "sku": sku}
+    for step in steps:
+        ran = await cli.call(*shlex.split(step.format(**names)))
+        assert ran.code == 0, ran
+    return names
+
+
+async def accepted_once_and_refused_once(cli: Cli, live: Live, case: Case) -> None:
+    """The command answers the order where it is accepted, and where it is refused the refusal; then nothing has changed."""
+    names = await order_for(cli, live, case.card, case.ready)
+    answer = (await cli.call(case.command, *shlex.split(case.accepted.format(**names)), "--json")).json()
+    assert answer["received"] is True
+    became = dict(answer["order"])
+    became["case"] = " ".join(became["cases"][-1][field] for field in ("kind", "status")) if became["cases"] else None
+    became["refund"] = sum(part["amount_minor"] for each in became["refunds"] for part in each["parts"])
+    assert {key: became[key] for key in case.becomes} == case.becomes
+
+    names = await order_for(cli, live, case.refused_card, case.unready)
+    before = _decided(await live.order(names["n"]))
+    refusal(await cli.call(case.command, *shlex.split(case.refused.format(**names))), case.code, case.rule)
+    assert _decided(await live.order(names["n"])) == before
+
+
+def _decided(order: OrderView) -> tuple[Any, ...]:
+    """Return what commands decide of an order, without what only time and partners move."""
+    back = [(each.refund_id, each.lines, each.deductions) for each in order.refunds]
+    said = (order.messages, order.rating, order.review, order.answer_by)
+    return (order.status, order.total_minor, order.lines, order.flags, order.cases, back, said)

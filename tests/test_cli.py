@@ -5,11 +5,11 @@ import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import uuid4
 
 import pytest
-from cli_kit import Cli, Ran, finished, refusal
+from cli_kit import Case, Cli, Ran, accepted_once_and_refused_once, finished, refusal, samples
 from live_kit import Live, until
 
 from domain.order import Status
@@ -34,24 +34,6 @@ def file(folder: Path, payload: Any) -> str:
     path = folder / f"{uuid4().hex}.json"
     path.write_text(json.dumps(payload), encoding="utf-8")
     return str(path)
-
-
-class Case(NamedTuple):
-    """A command: an order where it is accepted and what becomes of that, one where it is refused and how.
-
-    `ready` and `unready` are what is done with the order before; `{n}` stands for its number, `{sku}` for its item.
-    """
-
-    command: str
-    accepted: str
-    becomes: dict[str, Any]
-    refused: str
-    code: str
-    rule: str
-    ready: tuple[str, ...] = ()
-    unready: tuple[str, ...] = ()
-    card: str = "card-approve"
-    refused_card: str = "card-approve"
 
 
 ASKED = ("travel {n} 31m", "request-cancellation {n} --reason found_cheaper")
@@ -133,37 +115,10 @@ CASES = (
 )
 
 
-async def order_for(cli: Cli, live: Live, card: str, steps: tuple[str, ...]) -> dict[str, str]:
-    """Place an order of two units, do `steps` with it, and return what stands for it in a command."""
-    sku = live.sku()
-    number = await live.place(items=(f"{sku}:2:1200:Cup",), card=card)
-    names = {"n": number, "sku": sku}
-    for step in steps:
-        ran = await cli.call(*step.format(**names).split())
-        assert ran.code == 0, ran
-    return names
-
-
-@pytest.mark.parametrize(
-    "case", [pytest.param(each, id=f"{each.command}-{each.code}", marks=pytest.mark.rule(each.rule)) for each in CASES]
-)
+@pytest.mark.parametrize("case", samples(CASES))
 async def test_a_command_is_accepted_once_and_refused_once(cli: Cli, live: Live, case: Case) -> None:
     """An accepted command answers the order as JSON; a refused one names fact, limit, remedy and rule, and changes nothing."""
-    names = await order_for(cli, live, case.card, case.ready)
-    answer = (await cli.call(case.command, *case.accepted.format(**names).split(), "--json")).json()
-    assert answer["received"] is True
-    assert {key: answer["order"][key] for key in case.becomes} == case.becomes
-
-    names = await order_for(cli, live, case.refused_card, case.unready)
-    before = await live.order(names["n"])
-    refusal(await cli.call(case.command, *case.refused.format(**names).split()), case.code, case.rule)
-    after = await live.order(names["n"])
-    assert (after.status, after.total_minor, after.lines, after.flags) == (
-        before.status,
-        before.total_minor,
-        before.lines,
-        before.flags,
-    )
+    await accepted_once_and_refused_once(cli, live, case)
 
 
 async def test_one_order_from_placement_to_delivery_as_a_user_runs_it(cli: Cli, live: Live) -> None:

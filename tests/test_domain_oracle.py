@@ -24,6 +24,23 @@ class Ask(NamedTuple):
 
 
 @dataclass
+class Parcel:
+    """One confirmed parcel: its units by sku."""
+
+    units: dict[str, int]
+    arrived: bool = False
+
+
+@dataclass
+class Wish:
+    """A buyer's wish after shipment: a cancellation (A1), or a return of what had arrived (A2); open until it is declined."""
+
+    units: dict[str, int]
+    is_return: bool
+    open: bool = True
+
+
+@dataclass
 class Model:
     """What the policy says of one order; `pay` is authorizing, held, declined, none or charged."""
 
@@ -40,7 +57,8 @@ class Model:
     option: str = "standard"
     requested: bool = False
     rejected: bool = False
-    parcels: list[bool] = field(default_factory=list)
+    parcels: list[Parcel] = field(default_factory=list)
+    wishes: list[Wish] = field(default_factory=list)
     last_confirmed: datetime = T0
     delivered_at: datetime = T0
 
@@ -63,11 +81,14 @@ class Model:
                 "shipped": (self.last_confirmed + 21 * DAY, "delivered"),
                 "delivered": (self.delivered_at + 30 * DAY, "completed"),
             }.get(self.status, (None, ""))
-            if end is None or end > until:
+            held_open = self.status == "delivered" and any(each.open for each in self.wishes)  # A9
+            if end is None or end > until or held_open:
                 return
             self.status = then
             if then == "delivered":
                 self.delivered_at = end
+                for parcel in self.parcels:
+                    parcel.arrived = True
 
     def verdict(self, good: bool, current: bool, now: datetime) -> None:
         """Take in the outcome of a background authorisation (G3, G5); one that is not current changes nothing."""
@@ -111,7 +132,9 @@ class Model:
         return accepted
 
     def _request_cancellation(self, ask: Ask) -> bool:
-        if ask.actor != "buyer" or self.status not in OPEN or self.requested:
+        if ask.actor == "buyer" and self.status not in OPEN:
+            return self._wish(ask)
+        if ask.actor != "buyer" or self.requested:
             return False
         if ask.at < self.cancel_end:
             self.status = "cancelled"
@@ -125,7 +148,25 @@ class Model:
             self.status = "cancelled"
         return accepted
 
+    def _wish(self, ask: Ask) -> bool:
+        """Take the buyer's wish to cancel everything that is shipped and not in another open wish (A1, A2)."""
+        taken = [each.units for each in self.wishes if each.open]
+        free = {sku: units - sum(each.get(sku, 0) for each in taken) for sku, units in self.shipped.items()}
+        units = {sku: count for sku, count in free.items() if count > 0}
+        if not units or (self.status == "delivered" and ask.at >= self.delivered_at + 30 * DAY):
+            return False
+        there = [each.units for each in self.parcels if each.arrived]
+        arrived = all(count <= sum(each.get(sku, 0) for each in there) for sku, count in units.items())
+        self.wishes.append(Wish(units, is_return=arrived))
+        return True
+
     def _decline_cancellation(self, ask: Ask) -> bool:
+        if self.status not in OPEN:
+            fitting = [each for each in self.wishes if each.open and not each.is_return]
+            if ask.actor != "seller" or len(fitting) != 1:
+                return False
+            fitting[0].open = False
+            return True
         accepted = ask.actor == "seller" and self.status == "unshipped" and self.requested
         if accepted:
             self.requested = False
@@ -144,7 +185,7 @@ class Model:
             return False
         for sku, units in sent.items():
             self.shipped[sku] += units
-        self.parcels.append(False)
+        self.parcels.append(Parcel(dict(sent)))
         self.requested = False
         self.last_confirmed = max(self.last_confirmed, ask.at)
         whole = all(self.shipped[sku] == units for sku, units in self.ordered.items())
@@ -163,13 +204,13 @@ class Model:
         return False
 
     def _deliver(self, ask: Ask) -> bool:
-        known = [index for index, arrived in enumerate(self.parcels) if not arrived]
+        known = [index for index, parcel in enumerate(self.parcels) if not parcel.arrived]
         chosen = known if ask.what.get("parcel") is None else [each for each in known if each == ask.what["parcel"]]
         if ask.actor not in ("system", "operator") or self.status not in ("partially_shipped", "shipped") or not chosen:
             return False
         for index in chosen:
-            self.parcels[index] = True
-        if self.status == "shipped" and all(self.parcels):
+            self.parcels[index].arrived = True
+        if self.status == "shipped" and all(each.arrived for each in self.parcels):
             self.status, self.delivered_at = "delivered", ask.at
         return True
 
@@ -215,6 +256,24 @@ def test_the_model_lives_an_orders_life() -> None:
     assert (model.status, model.delivered_at) == ("delivered", T0 + 23 * DAY)
     model.pass_time(T0 + 53 * DAY)
     assert model.status == "completed"
+
+
+@pytest.mark.rule("A1", "A2", "A9")
+def test_the_model_holds_a_delivered_order_open_for_the_buyers_wish() -> None:
+    """The model takes a wish of what is shipped once, as a return of what has arrived, and completes nothing meanwhile."""
+    model = fresh()
+    model.verdict(good=True, current=True, now=T0 + MINUTE)
+    assert model.command("ship", ask("seller", T0 + DAY, A=1))
+    assert model.command("request_cancellation", ask("buyer", T0 + DAY))
+    assert not model.command("request_cancellation", ask("buyer", T0 + DAY))
+    assert model.command("ship", ask("seller", T0 + 2 * DAY))
+    assert model.command("deliver", ask("system", T0 + 3 * DAY))
+    assert model.command("request_cancellation", ask("buyer", T0 + 3 * DAY))
+    assert [each.is_return for each in model.wishes] == [False, True]
+    assert model.command("decline_cancellation", ask("seller", T0 + 3 * DAY))
+    assert not model.command("decline_cancellation", ask("seller", T0 + 3 * DAY))
+    model.pass_time(T0 + 99 * DAY)
+    assert model.status == "delivered"
 
 
 @pytest.mark.rule("C1", "C3", "C4", "G6")

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from domain.base import format_duration, parse_duration
 from domain.deadlines import deadlines
-from domain.policy import PolicyError, PolicySnapshot, Windows, load_policy
+from domain.policy import PolicyError, PolicySnapshot, PolicyWindows, Windows, load_policy
+from domain.refund import PaymentMethod
 
 TEXT = POLICY_FILE.read_text(encoding="utf-8")
 
@@ -34,9 +35,28 @@ def test_the_defaults_are_those_of_the_window_table() -> None:
     assert (windows.edit_window, windows.cancel_window) == (5 * MINUTE, 30 * MINUTE)
     assert (windows.processing_window, windows.confirm_window) == (21 * DAY, 7 * DAY)
     assert (windows.delivery_window, windows.return_window) == (21 * DAY, 30 * DAY)
+    assert (windows.store_payment_window, windows.transit_window) == (3 * DAY, 30 * DAY)
+    assert (windows.refund_window, windows.shortest_answer_window) == (5 * DAY, DAY)
+    named = PolicyWindows()
+    assert (named.settlement_window, named.retention_window) == (14 * DAY, 30 * DAY)
+
+
+@pytest.mark.rule("S7", "A7")
+def test_an_order_placed_before_settlement_and_retention_were_known_never_gains_them() -> None:
+    """A snapshot without the two windows, as older orders carry it, has neither, and such an order waits for neither."""
+    snapshot = policy().snapshot("JP", "S-100").model_dump(mode="json")
+    older = PolicySnapshot.model_validate(
+        {name: value for name, value in snapshot.items() if name not in ("settlement_window", "retention_window")}
+    )
+    assert (older.settlement_window, older.retention_window) == (None, None)
+    scene = Scene()
+    scene.order = scene.order.with_(policy=older)
+    scene.settle().send("cancel")
+    assert (deadlines(scene.order), scene.order.over) == ((), True)
 
 
 EDIT = 'edit_window = "5m"'
+METHODS = 'payment_methods = ["card", "konbini", "points"]'
 BAD: list[tuple[str, str, tuple[str, ...]]] = [
     (EDIT, 'edit_window = "0s"', ("edit_window", "'0s'", "seconds=1")),
     (EDIT, 'edit_window = "-5m"', ("edit_window", "'-5m'", "not a duration")),
@@ -51,6 +71,17 @@ BAD: list[tuple[str, str, tuple[str, ...]]] = [
     ('confirm_window = "7d"', 'confirm_window = "0s"', ("confirm_window", "'0s'")),
     ('delivery_window = "21d"', 'delivery_window = "0d"', ("delivery_window", "'0d'")),
     ('return_window = "30d"', 'return_window = "999999d"', ("return_window", "'999999d'")),
+    ('store_payment_window = "3d"', 'store_payment_window = "0s"', ("store_payment_window", "'0s'")),
+    ('settlement_window = "14d"', 'settlement_window = "366d"', ("settlement_window", "'366d'", "days=365")),
+    ('transit_window = "30d"', 'transit_window = "-1d"', ("transit_window", "'-1d'", "not a duration")),
+    ('refund_window = "5d"', "refund_window = 5", ("refund_window", "'5'", "not a duration")),
+    ('shortest_answer_window = "1d"', 'shortest_answer_window = "1y"', ("shortest_answer_window", "'1y'")),
+    ('retention_window = "30d"', 'retention_window = "0s"', ("retention_window", "'0s'", "seconds=1")),
+    (METHODS, "payment_methods = []", ("marketplaces.JP.payment_methods", "at least 1")),
+    (METHODS, 'payment_methods = ["cash"]', ("marketplaces.JP.payment_methods", "'cash'", "konbini")),
+    ("return_fee_minor = 700", "return_fee_minor = -1", ("marketplaces.JP.return_fee_minor", "'-1'", "0")),
+    ("return_fee_minor = 700", "return_fee_minor = 7.5", ("marketplaces.JP.return_fee_minor", "'7.5'")),
+    ("review_above_minor = 300000", 'review_above_minor = "much"', ("marketplaces.JP.review_above_minor", "'much'")),
     ("edit_extension_limit = ", "edit_extension = ", ("edit_extension", "unknown")),
     ('timezone = "Asia/Tokyo"', 'timezone = "Asia/Tokio"', ("marketplaces.JP", "Asia/Tokio", "IANA")),
     ('currency = "JPY"', 'currency = "yen"', ("marketplaces.JP.currency", "'yen'")),
@@ -124,6 +155,16 @@ def test_a_bad_override_is_refused_with_its_marketplace() -> None:
     """A marketplace's override that breaks a bound is refused, naming the marketplace, the key and the value."""
     message = refused('timezone = "Europe/Rome"', 'timezone = "Europe/Rome"\nwindows = { edit_window = "1h" }')
     assert all(part in message for part in ("marketplaces.IT.windows", "edit_window", "1h", "30m"))
+
+
+@pytest.mark.rule("P5", "A5", "G4")
+def test_a_marketplaces_methods_fees_and_limits_are_in_its_snapshots() -> None:
+    """An order knows which payments its marketplace takes, what a recall costs and above what total it is reviewed."""
+    japan, italy = (policy().snapshot(code, "S-100") for code in ("JP", "IT"))
+    assert japan.payment_methods == tuple(PaymentMethod)
+    assert (japan.return_fee_minor, japan.review_above_minor) == (700, 300000)
+    assert italy.payment_methods == (PaymentMethod.CARD, PaymentMethod.POINTS)
+    assert (italy.return_fee_minor, italy.review_above_minor) == (0, None)
 
 
 @pytest.mark.parametrize(("marketplace", "seller"), [("FR", "S-100"), ("JP", "S-999")])

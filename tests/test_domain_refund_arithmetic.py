@@ -314,7 +314,8 @@ def test_another_method_gets_back_what_it_paid(method: str) -> None:
     scene.send("ship", "seller", **PARCEL)
     assert refund(scene) is None
     (part,) = scene.order.refunds[0].parts
-    assert (part.method.value, part.amount_minor, part.reference) == (method, 3000, f"{NUMBER}/3/refund/{method}"[:0] + part.reference)
+    assert (part.method.value, part.amount_minor) == (method, 3000)
+    assert part.reference.endswith(f"/refund/{method}")
     assert scene.settle().partners.given_back == 3000
 
 

@@ -98,7 +98,9 @@ def test_before_a_shipment_there_is_nothing_to_refund(scene: Any, code: str, rul
 
 
 @pytest.mark.rule("R1", "C13")
-@pytest.mark.parametrize(("status", "code"), [(Status.CANCELLED, "ORDER_CANCELLED"), (Status.COMPLETED, "ORDER_COMPLETED")])
+@pytest.mark.parametrize(
+    ("status", "code"), [(Status.CANCELLED, "ORDER_CANCELLED"), (Status.COMPLETED, "ORDER_COMPLETED")]
+)
 def test_a_closed_order_is_not_refunded(status: Status, code: str) -> None:
     """Nothing of a cancelled or completed order is refunded by command."""
     assert refused(in_state(status), "refund", "seller", reason="goodwill").code == code

@@ -372,13 +372,12 @@ def test_the_deadline_that_operators_search_by() -> None:
 def test_what_a_deadline_does_is_dated_at_the_deadline() -> None:
     """A deadline noticed three days late, for the workers were down, is in the history at its own instant."""
     scene = unshipped().late(T0 + 12 * DAY)
-    while (due := next_deadline(scene.order)) is not None:
+    while (due := next_deadline(scene.order)) is not None and due.at <= scene.now:
         scene.decide(due)
     assert scene.cancellation.at == T0 + 9 * DAY
     assert (scene.last.at, scene.last.recorded_at) == (T0 + 9 * DAY, T0 + 12 * DAY)
-    past = delivered().late(T0 + 99 * DAY)
-    past.decide(deadlines(past.order)[0])
-    assert past.order.completed_at == T0 + 30 * DAY
+    past = delivered().late(T0 + 99 * DAY).at(T0 + 99 * DAY)
+    assert (past.order.completed_at, past.order.erased_at) == (T0 + 30 * DAY, T0 + 60 * DAY)
 
 
 def test_a_refused_placement_has_no_deadlines() -> None:

@@ -107,7 +107,9 @@ async def test_points_and_card_are_held_charged_and_refunded_card_first(live: Li
     assert await live.held(number) == 2900
     await live.ship(number)
     assert await live.charged(number) == 2900
-    await live.do(number, "refund", "seller", reason="goodwill", lines=[{"sku": await sku_of(live, number), "quantity": 1}])
+    await live.do(
+        number, "refund", "seller", reason="goodwill", lines=[{"sku": await sku_of(live, number), "quantity": 1}]
+    )
     await refund_is(live, number, RefundStatus.PAID)
     await live.do(number, "refund", "seller", reason="goodwill")
     order = await refund_is(live, number, RefundStatus.PAID)

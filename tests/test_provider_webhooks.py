@@ -170,15 +170,26 @@ async def test_what_the_engine_does_itself_is_not_told(wired: Wired) -> None:
 
 
 async def test_an_endpoint_that_fails_is_tried_until_it_takes_the_event(wired: Wired) -> None:
-    """Errors, redirects and refusals are tried again with the same id, and events keep their order meanwhile."""
+    """Errors and redirects are tried again with the same id, and events keep their order meanwhile."""
     order = new_order()
-    wired.receiver.answers[:] = [500, 302, 404]
+    wired.receiver.answers[:] = [500, 302, 503]
     references = [await wired.pay(order) for _ in range(3)]
     events = await wired.receiver.wait_for(order, 3)
     assert [event["data"]["reference"] for event in events] == references
     rows = await wired.delivered(order)
     assert [row["attempts"] for row in rows] == [4, 1, 1]
     assert [row["id"] for row in rows] == [event["id"] for event in events]
+
+
+async def test_an_event_that_is_refused_holds_up_no_other(wired: Wired) -> None:
+    """An event that the endpoint will not have is tried again by and by; the ones behind it go on at once."""
+    order = new_order()
+    wired.receiver.answers[:] = [422]
+    references = [await wired.pay(order) for _ in range(2)]
+    events = await wired.receiver.wait_for(order, 2)
+    assert {event["data"]["reference"] for event in events} == set(references)
+    rows = await wired.delivered(order)
+    assert [row["attempts"] for row in rows] == [2, 1]
 
 
 async def test_an_endpoint_that_is_down_loses_nothing(wired: Wired) -> None:

@@ -16,7 +16,9 @@ pytest_plugins = ["store_kit"]
 OTHER = "seller-2"
 
 
-def pair(index: int, seller: str = SELLER, content: str | None = None, **quantities: int) -> tuple[Reservation, OrderView]:
+def pair(
+    index: int, seller: str = SELLER, content: str | None = None, **quantities: int
+) -> tuple[Reservation, OrderView]:
     """Return an order's first reservation with its first record."""
     profile = SellerProfile(seller_id=seller, name="Shop", email="shop@example.com", language="ja")
     lines = {sku: (quantity, 0) for sku, quantity in quantities.items()}

@@ -18,12 +18,15 @@ T = TypeVar("T")
 Model = TypeVar("Model", bound=BaseModel)
 
 PATIENT: dict[str, Any] = {
-    "start_to_close_timeout": timedelta(seconds=45),
+    "start_to_close_timeout": timedelta(seconds=10),
     "retry_policy": RetryPolicy(
         initial_interval=timedelta(milliseconds=500), backoff_coefficient=2.0, maximum_interval=timedelta(minutes=1)
     ),
 }
-"""Options of activities that are tried until they succeed; a refusal is a result and never tried again."""
+"""Options of activities that are tried until they succeed; a refusal is a result and never tried again.
+
+One attempt is short: a worker that is killed holds up what it was doing for as long.
+"""
 
 
 def read_input(model: type[Model], start: RawValue) -> Model:

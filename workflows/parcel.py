@@ -78,15 +78,15 @@ class ParcelWorkflow:
         )
         if refusal is not None:
             # The buyer has been charged in full: somebody has to see to it.
-            workflow.logger.error("parcel %s: %s of order %s not refunded: %s", parcel.parcel_id, amount, number, refusal)
+            workflow.logger.error(
+                "parcel %s: %s of order %s not refunded: %s", parcel.parcel_id, amount, number, refusal
+            )
             return ParcelOrderResult(order_number=number, confirmed=True, refund_refusal=refusal)
         return ParcelOrderResult(order_number=number, confirmed=True, refunded_minor=saved.amount_minor)
 
     async def _command(self, order: CheckedOrder, name: str, command: Command, told: str) -> Refusal | None:
         known_as = update_id(name, command, command.id or "")
-        sent = OrderCommand(
-            order_number=order.order_number, name=name, payload=wire_form(command), update_id=known_as
-        )
+        sent = OrderCommand(order_number=order.order_number, name=name, payload=wire_form(command), update_id=known_as)
         answer: CommandAnswer = await workflow.execute_activity(
             "command_order", sent, result_type=CommandAnswer, summary=told, **PATIENT
         )
@@ -98,7 +98,9 @@ class ParcelWorkflow:
             if each.refusal is not None:
                 rows.append(f"- {each.order_number}: not confirmed, {each.refusal}")
             elif each.refund_refusal is not None:
-                rows.append(f"- **{each.order_number}: charged, but what it saved not refunded: {each.refund_refusal}**")
+                rows.append(
+                    f"- **{each.order_number}: charged, but what it saved not refunded: {each.refund_refusal}**"
+                )
             else:
                 rows.append(f"- {each.order_number}: confirmed")
         rows += [f"- {each.order_number}: still to be confirmed" for each in found.orders[len(done) :]]
