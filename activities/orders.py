@@ -112,7 +112,7 @@ class OrderActivities:
         return ParcelChecked(orders=tuple(checked(order, clocks[number]) for number, order in found.items() if order))
 
     async def _view(self, found: WorkflowExecutionDescription | None) -> OrderView | None:
-        if found is None:
+        if found is None or found.status in _FREE:
             return None
         handle = self._client.get_workflow_handle(found.id)
         try:
@@ -148,8 +148,11 @@ class OrderActivities:
         """Return how an order that is closed by now had answered, or why it takes no command (C13)."""
         number = command.order_number
         found = await self._describe(number)
-        if found is None or found.status in _FREE:
+        if found is None or found.status is WorkflowExecutionStatus.FAILED:
             return refuse(RefusalCode.ORDER_REFUSED, number=number)
+        closed_at = format_instant(found.close_time or clock_of(found))
+        if found.status in _FREE:
+            return refuse(RefusalCode.ORDER_ENDED, number=number, closed_at=closed_at)
         entries: list[HistoryEntry] = await handle.query(
             "history", result_type=list[HistoryEntry], rpc_timeout=ANSWERED_WITHIN
         )
@@ -159,7 +162,7 @@ class OrderActivities:
         order = await self._view(found)
         completed = order is not None and order.status is Status.COMPLETED
         code = RefusalCode.ORDER_COMPLETED if completed else RefusalCode.ORDER_CANCELLED
-        return refuse(code, number=number, closed_at=format_instant(found.close_time or clock_of(found)))
+        return refuse(code, number=number, closed_at=closed_at)
 
     async def _describe(self, number: str) -> WorkflowExecutionDescription | None:
         try:

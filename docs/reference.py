@@ -62,7 +62,8 @@ def policy_windows() -> str:
 def policy_keys(form: type[BaseModel]) -> str:
     """Return the keys of a marketplace or a seller in the policy file."""
     schema = form.model_json_schema()
-        ("a refund", PayRefund(**money, payment_reference="p"), False),
+    rows = [[code(name), POLICY_KEYS[form][name],
+             value_of(field, schema["properties"][name], schema.get("$defs", {})), default_of(field)]
             for name, field in form.model_fields.items()]  # fmt: skip
     return table(["key", "meaning", "value", "default"], rows)
 

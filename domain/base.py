@@ -43,6 +43,12 @@ def _printable_lines(text: object) -> object:
     return _printable(text.replace("\r\n", "\n") if isinstance(text, str) else text, also="\n")
 
 
+def _filled(text: str) -> str:
+    if not text.strip():
+        raise ValueError("nothing but blanks; give some text")
+    return text
+
+
 def _no_card_number(token: str) -> str:
     if re.fullmatch(r"[0-9-]{12,23}", token):
         raise ValueError("this looks like a card number; give the payment provider's token for the card")
@@ -92,8 +98,13 @@ Line500 = Annotated[
     str, BeforeValidator(_printable), StringConstraints(strip_whitespace=True, min_length=1, max_length=500)
 ]
 """One line of 1 to 500 printable characters."""
+Filled500 = Annotated[Line500, AfterValidator(_filled)]
+"""One line of 1 to 500 printable characters, not all of them blank."""
 Text1000 = Annotated[
-    str, BeforeValidator(_printable_lines), StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)
+    str,
+    BeforeValidator(_printable_lines),
+    StringConstraints(strip_whitespace=True, max_length=1000),
+    AfterValidator(_filled),
 ]
 """1 to 1,000 printable characters on one or several lines."""
 Code = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$")]

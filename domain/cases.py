@@ -161,6 +161,8 @@ def _arrived(order: Order, wanted: Mapping[str, int]) -> bool:
 def step_refusal(order: Order, name: str, command: Command, at: datetime) -> Refusal | None:
     """Return why the step cannot be taken, None when it can: no such case, another state, several that fit."""
     case_id = getattr(command, "case_id", None)
+    # A deadline that has come by the command's own instant has moved its case already, whichever is noticed first.
+    order = due(order, at)
     fitting = [each for each in order.cases if _target(each, name) is not None]
     if case_id is None:
         if len(fitting) > 1:
@@ -203,14 +205,15 @@ def _no_case(order: Order, name: str, case_id: str) -> Refusal:
 def stepped(order: Order, name: str, command: Command, at: datetime) -> Order:
     """Return the order with the one case moved to which the step applies; what the policy refunds at once is refunded."""
     case_id = getattr(command, "case_id", None)
+    order = due(order, at)
     case = next(each for each in order.cases if _target(each, name) is not None and case_id in (None, each.case_id))
     target = _TARGETS[case.kind, case.status, name]
-    due = {
+    due_at = {
         CaseStatus.AUTHORIZED: at + order.policy.transit_window,
         CaseStatus.WAITING: getattr(command, "until", None),
     }
     note = getattr(command, "note", None) or case.note
-    moved = case.model_copy(update={"status": target, "changed_at": at, "due_at": due.get(target), "note": note})
+    moved = case.model_copy(update={"status": target, "changed_at": at, "due_at": due_at.get(target), "note": note})
     changed = _replaced(order, moved)
     if name == "receive_parcel":
         fee = (DeductionKind.RETURN_FEE, order.policy.return_fee_minor)
@@ -251,7 +254,8 @@ def settled_by_refund(order: Order, command: commands.RefundForm, at: datetime) 
         return order
     changed = stepped(order, "refund", command, at)
     case = next(each for each in changed.cases if each.case_id == command.case_id)
-    return _replaced(changed, case.model_copy(update={"refund_id": order.refunds[-1].refund_id}))
+    made = next((each.refund_id for each in reversed(order.refunds) if each.case_id == case.case_id), None)
+    return _replaced(changed, case.model_copy(update={"refund_id": made}))
 
 
 def due(order: Order, at: datetime) -> Order:

@@ -7,11 +7,12 @@ from functools import partial
 from domain import cases, commands
 from domain.base import format_instant
 from domain.commands import Command
+from domain.conditions import shipped_now
 from domain.correspondence import rated, with_message
 from domain.deadlines import OPEN, Deadline, DeadlineName
 from domain.effects import Outcome, Result
 from domain.erasure import erased
-from domain.guards import edited_lines, extended_edit_until, reduced_lines, shipped_now
+from domain.guards import edited_lines, extended_edit_until, reduced_lines
 from domain.lifecycle import payment_target, request_target
 from domain.movements import in_settlement
 from domain.order import (
@@ -191,10 +192,11 @@ def _refuse(order: Order, command: Command, at: datetime) -> Order:
 
 def _cancel_items(order: Order, command: Command, at: datetime) -> Order:
     assert isinstance(command, commands.CancelItems)  # noqa: S101 - narrows the type
+    default = SellerReason.NO_INVENTORY if command.actor is Actor.SELLER else SellerReason.BUYER_CANCELLED
     reduction = Reduction(
         quantities={line.sku: line.quantity for line in command.lines},
         actor=command.actor,
-        reason=command.reason.value,
+        reason=(command.reason or default).value,
         consent=command.consent or "the buyer's own command",
         at=at,
     )
@@ -205,12 +207,14 @@ def _cancel_items(order: Order, command: Command, at: datetime) -> Order:
 
 def _refund(order: Order, command: Command, at: datetime) -> Order:
     assert isinstance(command, commands.RefundForm)  # noqa: S101 - narrows the type
-    return cases.settled_by_refund(from_form(order, command, at), command, at)
+    refunded = cases.settled_by_refund(from_form(order, command, at), command, at)
+    ends = order.delivered_at is None and refunded.delivered_at is not None and bool(order.cases)
+    return cases.arrived(refunded, at) if ends else refunded
 
 
 def _retry_refund(order: Order, command: Command, at: datetime) -> Order:
     assert isinstance(command, commands.RetryRefund)  # noqa: S101 - narrows the type
-    changed = retried(order, command.refund_id)
+    changed = retried(order, command.refund_id, at)
     failed = any(each.status is RefundStatus.FAILED for each in changed.refunds)
     return changed if failed else changed.with_(flags=changed.flags - {Flag.REFUND_FAILED})
 
@@ -241,7 +245,8 @@ def _ship(order: Order, command: Command, at: datetime) -> Order:
         line.model_copy(update={"shipped": line.shipped + quantities.get(line.sku, 0)}) for line in order.lines
     )
     answered = _answer(order, "ship", command.actor, at)
-    return answered.with_(lines=lines, shipments=(*order.shipments, shipment), flags=order.flags - _ENDED_BY_SHIPMENT)
+    flags = order.flags - _ENDED_BY_SHIPMENT
+    return answered.with_(lines=lines, shipments=(*order.shipments, shipment), flags=flags, answer_by=None)
 
 
 def _deliver(order: Order, command: Command, at: datetime) -> Order:

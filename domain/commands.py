@@ -11,7 +11,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from domain.base import CardToken, Code, Form, Instant, Line60, Line120, Line500, Minor, Money, Quantity, Text1000
+from domain.base import CardToken, Code, Filled500, Form, Instant, Line60, Line500, Minor, Money, Quantity, Text1000
 from domain.message import Template, Topic
 from domain.order import Actor, Address
 from domain.policy import describe_errors
@@ -164,7 +164,7 @@ class FlagOversold(Command):
 class HoldForReview(Command):
     """The marketplace holds the order's details for review (G4)."""
 
-    reason: Line120
+    reason: Filled500
 
 
 class ReleaseReview(Command):
@@ -181,8 +181,8 @@ class CancelItems(Command):
     """Some items are cancelled before shipment (C11); `consent` says when and how the buyer agreed, for a seller's command."""
 
     lines: Annotated[tuple[ShipLine, ...], Field(min_length=1, max_length=50)]
-    reason: SellerReason = SellerReason.NO_INVENTORY
-    consent: Line500 | None = None
+    reason: SellerReason | None = None
+    consent: Filled500 | None = None
 
     @model_validator(mode="after")
     def _lines_once(self) -> Self:
@@ -226,7 +226,7 @@ class RefundForm(Command):
     lines: Annotated[tuple[RefundLineForm, ...], Field(max_length=50)] = ()
     shipping: Money | None = None
     deductions: Annotated[tuple[DeductionForm, ...], Field(max_length=5)] = ()
-    memo: Line500 | None = None
+    memo: Filled500 | None = None
     case_id: Code | None = None
 
     @model_validator(mode="after")

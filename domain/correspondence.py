@@ -12,15 +12,17 @@ from domain.message import OrderMessage, Rating, Template, Topic
 from domain.order import Actor, Flag, Order, Status
 from domain.refusals import Refusal, RefusalCode, refuse
 
-MAX_MESSAGES = 60
-"""Messages that one order keeps."""
+MAX_MESSAGES = 30
+"""Messages of each side that one order keeps, so that neither can silence the other."""
 
 
 def message_refusal(order: Order, command: Command, at: datetime) -> Refusal | None:
     """Return why a message is not taken, None when it is: too many, a template not offered, an answer date out of range."""
     assert isinstance(command, commands.SendMessage)  # noqa: S101 - narrows the type
-    if len(order.messages) >= MAX_MESSAGES:
-        return refuse(RefusalCode.MESSAGE_LIMIT, number=order.number, most=MAX_MESSAGES)
+    own = sum(each.sender == command.actor for each in order.messages)
+    answer = command.actor is Actor.BUYER and order.answer_by is not None
+    if own >= MAX_MESSAGES and not answer:
+        return refuse(RefusalCode.MESSAGE_LIMIT, number=order.number, actor=command.actor.value, most=MAX_MESSAGES)
     offered = command.actor is Actor.SELLER and order.status is Status.UNSHIPPED
     if command.template is not None and not offered:
         who = {"template": command.template.value, "actor": command.actor.value}
@@ -58,6 +60,8 @@ def with_message(order: Order, command: Command, at: datetime) -> Order:
     )
     changed = order.with_(messages=(*order.messages, message))
     if command.actor is Actor.BUYER:
+        if order.answer_by is not None and at >= order.answer_by:
+            return changed
         return changed.with_(answer_by=None, flags=order.flags - {Flag.ANSWER_DUE})
     if command.answer_by is not None:
         return changed.with_(answer_by=command.answer_by, flags=order.flags | {Flag.ANSWER_DUE})

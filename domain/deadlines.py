@@ -91,10 +91,17 @@ def deadlines(order: Order) -> tuple[Deadline, ...]:
         last = max(shipment.confirmed_at for shipment in order.shipments)
         found.append(Deadline(DeadlineName.DELIVERY_ASSUMED, last + policy.delivery_window))
     if status is Status.DELIVERED and order.delivered_at is not None and not order.anything_open:
-        found.append(Deadline(DeadlineName.RETURN_WINDOW_CLOSED, order.delivered_at + policy.return_window))
+        found.append(Deadline(DeadlineName.RETURN_WINDOW_CLOSED, _completion(order, order.delivered_at)))
     found += _of_money_and_cases(order)
     # The stable sort keeps the order of the list above for deadlines that fall on one instant.
     return tuple(sorted((each for each in found if each.name not in order.passed), key=lambda each: each.at))
+
+
+def _completion(order: Order, delivered_at: datetime) -> datetime:
+    """Return when the return window has ended and nothing is open any more, whichever came last (A9)."""
+    ended = [case.changed_at for case in order.cases]
+    paid = [part.paid_at for each in order.refunds for part in each.parts if part.paid_at is not None]
+    return max([delivered_at + order.policy.return_window, *ended, *paid])
 
 
 def _of_money_and_cases(order: Order) -> list[Deadline]:

@@ -8,12 +8,13 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
-from domain.case import CaseKind
+from domain.case import CaseStatus
 from domain.changes import APPLY, apply_deadline, apply_verdict, expired, outcome_detail
 from domain.commands import Command, PaymentEvent, parse_command
+from domain.conditions import holds
 from domain.deadlines import Deadline, DeadlineName, deadlines
 from domain.effects import Ask, Authorize, Effect, Notice, NoticeKind, Outcome, Result, Void
-from domain.guards import BEFORE_WINDOW, CHECKS, first_refusal, holds, no_row_refusal, window_refusal
+from domain.guards import BEFORE_WINDOW, CHECKS, first_refusal, no_row_refusal, window_refusal
 from domain.lifecycle import Do, Mail, Row, rows_for
 from domain.order import Actor, Flag, InProgress, Order, PaymentStatus, RequestStatus
 from domain.payment import charge_failed, needed, renewed, replaced_hold
@@ -172,10 +173,8 @@ def _mail_due(mail: Mail, before: Order, after: Order) -> bool:
         return after.policy.seller.notify_sold
     if mail.kind is NoticeKind.REQUEST_DECLINED:
         return before.request is not None and before.request.status is RequestStatus.OPEN
-    if mail.kind is NoticeKind.CASE_CHANGED:
-        # A parcel that came back is told of by its refund, where there is one.
-        changed = [each.kind for each in after.cases if each not in before.cases]
-        return len(after.refunds) == len(before.refunds) or CaseKind.PARCEL not in changed
+    if mail.kind is NoticeKind.REFUND_REQUESTED:
+        return any(each.amount_minor for each in after.refunds if each not in before.refunds)
     return True
 
 
@@ -200,8 +199,13 @@ def _subjects(kind: NoticeKind, before: Order, after: Order) -> list[str | None]
         return [each.message_id for each in after.messages if each not in before.messages]
     if kind in (NoticeKind.REFUND_REQUESTED, NoticeKind.REFUND_PAID, NoticeKind.REFUND_FAILED):
         return [each.refund_id for each in after.refunds if each not in before.refunds]
-    if kind in (NoticeKind.CASE_OPENED, NoticeKind.CASE_CHANGED):
-        return [each.case_id for each in after.cases if each not in before.cases]
+    changed = [each for each in after.cases if each not in before.cases]
+    if kind is NoticeKind.CASE_OPENED:
+        return [each.case_id for each in changed]
+    if kind is NoticeKind.CASE_CHANGED:
+        # A case that a refund settles is told of by the refund.
+        paid = {each.case_id for each in after.refunds if each not in before.refunds}
+        return [e.case_id for e in changed if e.status is not CaseStatus.REFUNDED or e.case_id not in paid]
     return [None]
 
 
@@ -227,7 +231,8 @@ def _on_outcome(order: Order, outcome: Outcome, now: datetime) -> Decision:  # n
     waiting = order.in_progress
     if waiting is not None and outcome.reference == waiting.reference:
         return _resume(order, waiting, outcome, now)
-    if outcome.result in (Result.VOIDED, Result.VOID_FAILED):
+    awaited = order.payment.status is PaymentStatus.AWAITING and outcome.reference == order.payment.reference
+    if outcome.result in (Result.VOIDED, Result.VOID_FAILED) and not awaited:
         return _on_void(order, outcome, now)
     if outcome.result is Result.PUBLISHED:
         return Accepted(order.with_(recorded_entries=max(order.recorded_entries, outcome.entries)))
@@ -302,7 +307,8 @@ def _on_stale(order: Order, outcome: Outcome, now: datetime) -> Accepted:
     # Cash is taken at a store whatever became of the order meanwhile: what comes in late goes back.
     late_cash = payment.method is PaymentMethod.KONBINI and payment.status is PaymentStatus.VOIDED
     unwanted = outcome.result is Result.AUTHORIZED and (outcome.reference != payment.reference or late_cash)
-    if not unwanted or outcome.reference in order.voids:
+    # The points held besides an authorisation go with it, and are never voided by themselves.
+    if not unwanted or outcome.reference in order.voids or outcome.reference.endswith("/points"):
         return Accepted(order)
     after = order.with_(voids=(*order.voids, outcome.reference), version=order.version + 1)
     effects = void_effects(order, after, now)

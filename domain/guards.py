@@ -1,4 +1,4 @@
-"""The named conditions and checks of the lifecycle: what cannot be a column of the table."""
+"""The checks of the commands: what a command must satisfy besides its row."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -9,88 +9,20 @@ from domain import commands
 from domain.base import format_duration, format_instant
 from domain.cases import OPENERS, STEPS, opening_refusal, refund_case_refusal, step_refusal
 from domain.commands import Command
+from domain.conditions import in_review, shipped_now
 from domain.correspondence import message_refusal, rating_refusal
 from domain.deadlines import OPEN
 from domain.lifecycle import When, actors_for
 from domain.money import format_money
-from domain.order import Actor, Fulfilment, Line, Order, PaymentStatus, RequestStatus, ReviewStatus, Status
+from domain.order import Actor, Fulfilment, Line, Order, PaymentStatus, RequestStatus, Status
 from domain.placement import cart_errors
 from domain.reasons import BuyerReason, SellerReason
 from domain.refund import PaymentMethod, RefundStatus
 from domain.refund_payments import part_of
-from domain.refunding import planned, refund_refusal
+from domain.refunding import refund_refusal
 from domain.refusals import Refusal, RefusalCode, refuse
 
 Check = Callable[[Order, Command, datetime], Refusal | None]
-
-
-def shipped_now(order: Order, command: Command) -> dict[str, int]:
-    """Return the units by sku that a confirmation covers: those named, or all that are left."""
-    assert isinstance(command, commands.Ship)  # noqa: S101 - narrows the type; only Ship reaches here
-    if command.lines:
-        return {line.sku: line.quantity for line in command.lines}
-    return {line.sku: line.unshipped for line in order.lines if line.unshipped}
-
-
-def _all_confirmed(order: Order, command: Command | None) -> bool:
-    now = shipped_now(order, command) if isinstance(command, commands.Ship) else {}
-    return all(line.unshipped <= now.get(line.sku, 0) for line in order.lines)
-
-
-def _all_delivered(order: Order, command: Command | None) -> bool:
-    named = command.shipment_id if isinstance(command, commands.Deliver) else None
-    return named is None or all(each.delivered_at or each.shipment_id == named for each in order.shipments)
-
-
-def holds(when: When, order: Order, command: Command | None, at: datetime) -> bool:  # noqa: PLR0911 - one for each condition
-    """Return whether the condition `when` holds for `order` and `command` at the judged instant."""
-    match when:
-        case When.EDIT_WINDOW_OPEN:
-            return at < order.edit_until
-        case When.CANCEL_WINDOW_OPEN:
-            return at < order.cancel_until
-        case When.CANCEL_WINDOW_CLOSED:
-            return at >= order.cancel_until
-        case When.ALL_CONFIRMED:
-            return _all_confirmed(order, command)
-        case When.SOME_LEFT if isinstance(command, commands.RefundForm):
-            return _left_after_refund(order, command)
-        case When.SOME_LEFT:
-            return not _all_confirmed(order, command)
-        case When.ALL_DELIVERED:
-            return _all_delivered(order, command)
-        case When.PARCELS_UNDERWAY:
-            return not _all_delivered(order, command)
-        case When.IN_REVIEW:
-            return _in_review(order)
-        case When.NOT_IN_REVIEW:
-            return not _in_review(order)
-        case When.PAYMENT_HELD:
-            return order.payment.status is PaymentStatus.AUTHORIZED
-        case When.PAYMENT_NOT_HELD:
-            return order.payment.status is not PaymentStatus.AUTHORIZED
-        case When.REST_UNDERWAY:
-            return not _left_after_refund(order, command) and not _everything_arrived(order)
-        case When.REST_DELIVERED:
-            return not _left_after_refund(order, command) and _everything_arrived(order)
-        case When.ALWAYS:
-            return True
-
-
-def _in_review(order: Order) -> bool:
-    return order.review is not None and order.review.status is ReviewStatus.HELD
-
-
-def _everything_arrived(order: Order) -> bool:
-    return all(each.delivered_at is not None for each in order.shipments)
-
-
-def _left_after_refund(order: Order, command: Command | None) -> bool:
-    lines = planned(order, command) if isinstance(command, commands.RefundForm) else ()
-    if isinstance(lines, Refusal):
-        return True
-    gone = {line.sku: line.not_shipped for line in lines}
-    return any(line.unshipped > gone.get(line.sku, 0) for line in order.lines)
 
 
 def _edit_fulfilment(order: Order, command: Command, at: datetime) -> Refusal | None:
@@ -149,6 +81,12 @@ def _payment_needed(order: Order, command: Command, at: datetime) -> Refusal | N
 def _points_fit(order: Order, command: Command, at: datetime) -> Refusal | None:
     assert isinstance(command, commands.PayAgain)  # noqa: S101 - narrows the type
     points, total = command.points_minor or 0, order.total_minor
+    kept = order.payment.points_minor if command.points_minor is None else points
+    wanted = [PaymentMethod.CARD, PaymentMethod.POINTS] if kept else [PaymentMethod.CARD]
+    missing = [each for each in wanted if each not in order.policy.payment_methods]
+    if missing:
+        taken = ", ".join(order.policy.payment_methods)
+        return refuse(RefusalCode.METHOD_NOT_TAKEN, number=order.number, method=missing[0].value, methods=taken)
     if points >= total:
         return refuse(
             RefusalCode.POINTS_EXCEED, number=order.number, points=points, total=format_money(total, order.currency)
@@ -157,11 +95,11 @@ def _points_fit(order: Order, command: Command, at: datetime) -> Refusal | None:
 
 
 def _review_open(order: Order, command: Command, at: datetime) -> Refusal | None:
-    return None if _in_review(order) else refuse(RefusalCode.NOT_IN_REVIEW, number=order.number)
+    return None if in_review(order) else refuse(RefusalCode.NOT_IN_REVIEW, number=order.number)
 
 
 def _review_free(order: Order, command: Command, at: datetime) -> Refusal | None:
-    if _in_review(order) and order.review is not None:
+    if in_review(order) and order.review is not None:
         return refuse(RefusalCode.ALREADY_IN_REVIEW, number=order.number, since=format_instant(order.review.since))
     return None
 
@@ -210,8 +148,9 @@ def _refund_failed(order: Order, command: Command, at: datetime) -> Refusal | No
 
 def _known_payment(order: Order, command: Command, at: datetime) -> Refusal | None:
     assert isinstance(command, commands.PaymentEvent)  # noqa: S101 - narrows the type
-    own = re.fullmatch(rf"{re.escape(order.number)}/[0-9]+/authorize", command.reference)
-    if own is None and part_of(order, command.reference) is None:
+    own = re.fullmatch(rf"{re.escape(order.number)}/([0-9]{{1,9}})/authorize", command.reference)
+    used = own is not None and 1 <= int(own[1]) <= order.sequence
+    if not used and part_of(order, command.reference) is None:
         return refuse(RefusalCode.UNKNOWN_PAYMENT, number=order.number, reference=command.reference)
     return None
 
@@ -373,11 +312,13 @@ def no_row_refusal(order: Order, name: str, actor: Actor) -> Refusal:  # noqa: P
             return refuse(RefusalCode.CONTENTS_FIXED, actor=actor.value)
         allowed = ", ".join(each.value for each in actors)
         return refuse(RefusalCode.NOT_ALLOWED, name=name, actor=actor.value, actors=allowed)
-    if name == "refund" and order.status in OPEN:
-        return refuse(RefusalCode.NOT_CHARGED, number=order.number)
     if order.status is Status.PENDING:
         return refuse(RefusalCode.ORDER_PENDING, number=order.number)
-    if name.endswith("_review") and order.verified_at is not None:
+    if name == "refund" and order.status is Status.UNSHIPPED:
+        return refuse(RefusalCode.NOT_CHARGED, number=order.number)
+    if name in ("release_review", "refuse_review"):
+        return refuse(RefusalCode.NOT_IN_REVIEW, number=order.number)
+    if name == "hold_for_review" and order.verified_at is not None:
         verified_at = format_instant(order.verified_at)
         return refuse(RefusalCode.ALREADY_VERIFIED, number=order.number, verified_at=verified_at)
     if order.status is Status.UNSHIPPED:

@@ -12,6 +12,7 @@ from domain.commands import (
     COMMANDS,
     MAX_COMMAND_BYTES,
     Command,
+    HoldForReview,
     UnreadableCommandError,
     digest,
     parse_command,
@@ -201,6 +202,8 @@ def _write(order: Order, event: CommandEvent, refusal: Refusal | None, now: date
 def _detail(command: Command) -> str:
     """Say what a command asked for, without personal data."""
     hidden = {"actor", "id", "requested_at", "shipping_address", "note", "card", "text", "memo", "comment", "consent"}
+    if isinstance(command, HoldForReview):
+        hidden |= {"reason"}
     told = command.model_dump(mode="json", exclude=hidden, exclude_none=True, exclude_defaults=True)
     return ", ".join(f"{name}={value}" for name, value in told.items())[:300]
 

@@ -1,6 +1,6 @@
 """The state machine of an order, as data: every transition is a row, everything else is refused.
 
-What cannot be a column is a named condition (`When`) or check in `domain/guards.py`. The generated documentation, the
+What cannot be a column is a named condition in `domain/conditions.py` or a check in `domain/guards.py`. The generated documentation, the
 allowed actions and the refusals all come from these tables.
 """
 
@@ -88,7 +88,7 @@ _OPENED = (Mail(_N.CASE_OPENED, _B), Mail(_N.CASE_OPENED, _S))
 _TOLD_BUYER = (Mail(_N.CASE_CHANGED, _B),)
 _TOLD_SELLER = (Mail(_N.CASE_CHANGED, _S),)
 _TOLD_BOTH = (*_TOLD_BUYER, *_TOLD_SELLER)
-_REFUND = (Do.REFUND, Mail(_N.REFUND_REQUESTED, _B), Mail(_N.REFUND_REQUESTED, _S))
+_REFUND = (Do.REFUND, Mail(_N.REFUND_REQUESTED, _B), Mail(_N.REFUND_REQUESTED, _S), Mail(_N.CASE_CHANGED, _B))
 _CHARGED = (_PARTIAL, _SHIPPED, _DELIVERED)
 
 
@@ -217,13 +217,13 @@ ROWS: tuple[Row, ...] = (
     *_case("decline_return", (_S,), _TOLD_BUYER, "A3"),
     *_case("receive_return", (_S, _O), _TOLD_BUYER, "A3"),
     *_case("recall_parcel", (_S, _O), (_OPENED[0],), "A5"),
-    *_case("receive_parcel", (_S, _O), (*_REFUND, *_TOLD_BUYER), "A5 R4"),
-    *_case("return_to_sender", (_S, _O, _M), (*_REFUND, *_TOLD_BUYER), "A4 R4"),
+    *_case("receive_parcel", (_S, _O), _REFUND, "A5 R4"),
+    *_case("return_to_sender", (_S, _O, _M), _REFUND, "A4 R4"),
     *_case("report_not_received", (_B,), _OPENED, "A6"),
     *_case("send_trace", (_S,), _TOLD_BUYER, "A6"),
     *_case("ask_to_wait", (_S,), _TOLD_BUYER, "A6"),
     *_case("open_claim", (_B,), _TOLD_SELLER, "A6"),
-    *_case("grant_claim", (_O,), (*_REFUND, *_TOLD_BOTH), "A6"),
+    *_case("grant_claim", (_O,), (*_REFUND, *_TOLD_SELLER), "A6"),
     *_case("deny_claim", (_O,), _TOLD_BOTH, "A6"),
     *_case(_D.CASE_DUE, (_M,), _TOLD_BOTH, "A3 A5 A6"),
     # Messages and the rating.

@@ -30,6 +30,8 @@ def from_form(order: Order, form: RefundForm, at: datetime) -> Order:
     """Return the order with the refund of a command that was not refused."""
     lines = planned(order, form)
     assert not isinstance(lines, Refusal)  # noqa: S101 - refund_refusal went before
+    if not lines:
+        return order
     deductions = tuple(Deduction(kind=each.kind, amount_minor=each.amount.amount_minor) for each in form.deductions)
     refund = Refund(
         refund_id=f"R{len(order.refunds) + 1}",
@@ -137,7 +139,7 @@ def pay_effect(order: Order, part: RefundPart, now: datetime) -> PayRefund:
     )
 
 
-def retried(order: Order, refund_id: str) -> Order:
+def retried(order: Order, refund_id: str, at: datetime) -> Order:
     """Return the order with every failed part of a refund asked for anew, under a key of its own (R6)."""
     return _changed(
         order,
@@ -147,6 +149,7 @@ def retried(order: Order, refund_id: str) -> Order:
             "attempt": part.attempt + 1,
             "reference": f"{part.reference.removesuffix(f'/{part.attempt}')}/{part.attempt + 1}",
             "failure_code": None,
+            "expected_at": at + order.policy.refund_window,
         },
     )
 

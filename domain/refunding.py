@@ -63,18 +63,17 @@ def refundable_minor(order: Order) -> int:
 
 
 def _shipping_of_units(order: Order, line: Line, units: int, left: Left) -> int:
-    """Return the shipping share of `units` more units; the last unit takes the remainder."""
+    """Return the shipping share of `units` more units; the shares of all units come to the share of the line."""
     before = line.quantity - left.units
     share = left.shipping_minor + sum(each.shipping_minor for each in refunded(order, line.sku))
-    due = share * (before + units) // line.quantity - (share - left.shipping_minor)
-    return max(0, min(due, left.shipping_minor))
+    due = share * (before + units) // line.quantity - share * before // line.quantity
+    return min(due, left.shipping_minor)
 
 
 def _line(order: Order, line: Line, units: int, *, shipping: bool, out_of_stock: bool = False) -> RefundLine:
-    """Return the refund of `units` units, or of the rest where that is all that is left."""
+    """Return the refund of `units` units at their price, as far as it has not gone back already."""
     left = left_of(order)[line.sku]
-    last = units == left.units
-    items = left.items_minor if last else min(units * line.unit_price_minor, left.items_minor)
+    items = min(units * line.unit_price_minor, left.items_minor)
     gone = line.quantity - left.units
     beyond_shipped = gone + units - line.shipped - line.cancelled
     lost = min(units, line.unshipped) if out_of_stock else max(0, min(beyond_shipped, line.unshipped))
@@ -83,10 +82,11 @@ def _line(order: Order, line: Line, units: int, *, shipping: bool, out_of_stock:
 
 
 def lines_of_units(order: Order, quantities: Mapping[str, int]) -> tuple[RefundLine, ...]:
-    """Return the refund of the units named with their shipping share, as far as they are not refunded yet."""
+    """Return the refund of the shipped units named with their shipping share, as far as they are not refunded yet."""
     left = left_of(order)
-    wanted = ((line, min(quantities.get(line.sku, 0), left[line.sku].units)) for line in order.lines)
-    return tuple(_line(order, line, units, shipping=True) for line, units in wanted if units)
+    here = {line.sku: line.shipped - (line.quantity - left[line.sku].units - line.cancelled) for line in order.lines}
+    wanted = ((line, min(quantities.get(line.sku, 0), here[line.sku], left[line.sku].units)) for line in order.lines)
+    return tuple(_line(order, line, units, shipping=True) for line, units in wanted if units > 0)
 
 
 def planned(order: Order, form: RefundForm) -> tuple[RefundLine, ...] | Refusal:
@@ -141,10 +141,14 @@ def _named(order: Order, form: RefundLineForm, reason: RefundReason) -> RefundLi
     units = left.units if form.quantity is None else form.quantity
     if units > left.units:
         return _exceeds_units(order, form.sku, left.units, units)
-    if units < left.units and units * line.unit_price_minor > left.items_minor:
-        return _exceeds(order, form.sku, left.items_minor, units * line.unit_price_minor)
     out_of_stock = reason is RefundReason.OUT_OF_STOCK
-    return _line(order, line, units, shipping=form.with_shipping, out_of_stock=out_of_stock)
+    if units < left.units and units * line.unit_price_minor > left.items_minor and not out_of_stock:
+        return _exceeds(order, form.sku, left.items_minor, units * line.unit_price_minor)
+    made = _line(order, line, units, shipping=form.with_shipping, out_of_stock=out_of_stock)
+    if form.quantity is None:
+        rest = {"items_minor": left.items_minor}
+        made = made.model_copy(update=rest | ({"shipping_minor": left.shipping_minor} if form.with_shipping else {}))
+    return made
 
 
 def _with_shipping(order: Order, lines: list[RefundLine], form: RefundForm) -> list[RefundLine] | Refusal:
@@ -190,12 +194,13 @@ def refund_refusal(order: Order, form: RefundForm) -> Refusal | None:
         return _other_currency(order, f"the deduction {other.kind}", other.amount.currency)
     gross = sum(each.items_minor + each.shipping_minor for each in lines)
     deducted = sum(each.amount.amount_minor for each in form.deductions)
-    if gross == 0:
-        return (
-            _exceeds(order, "the charge", refundable_minor(order), 0)
-            if not form.deductions
-            else _nothing(order, 0, deducted)
-        )
+    if gross == 0 and not deducted:
+        # Nothing goes back, and yet something comes of it: units that are shipped no more, a case that ends.
+        ends_case = form.case_id is not None and not form.lines and form.shipping is None
+        if ends_case or any(each.not_shipped for each in lines):
+            return None
+        what = ", ".join(each.sku for each in form.lines) or "the charge"
+        return refuse(RefusalCode.ALREADY_REFUNDED, number=order.number, what=what)
     return _nothing(order, gross, deducted) if gross <= deducted else None
 
 

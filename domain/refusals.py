@@ -75,6 +75,7 @@ class RefusalCode(StrEnum):
     PAID_IN_CASH = "PAID_IN_CASH"
     UNKNOWN_PAYMENT = "UNKNOWN_PAYMENT"
     POINTS_EXCEED = "POINTS_EXCEED"
+    METHOD_NOT_TAKEN = "METHOD_NOT_TAKEN"
     NOT_IN_REVIEW = "NOT_IN_REVIEW"
     ALREADY_IN_REVIEW = "ALREADY_IN_REVIEW"
     ALREADY_VERIFIED = "ALREADY_VERIFIED"
@@ -84,6 +85,7 @@ class RefusalCode(StrEnum):
     UNKNOWN_ITEM = "UNKNOWN_ITEM"
     REFUND_EXCEEDS = "REFUND_EXCEEDS"
     NOTHING_TO_REFUND = "NOTHING_TO_REFUND"
+    ALREADY_REFUNDED = "ALREADY_REFUNDED"
     UNKNOWN_REFUND = "UNKNOWN_REFUND"
     REFUND_NOT_FAILED = "REFUND_NOT_FAILED"
     NO_SUCH_CASE = "NO_SUCH_CASE"
@@ -240,6 +242,9 @@ REFUSALS: dict[RefusalCode, RefusalText] = {
         "use fewer points than the total",
         "P5",
     ),
+    _R.METHOD_NOT_TAKEN: RefusalText(
+        "the marketplace of order {number} does not take {method}", "pay with one of: {methods}", "P5"
+    ),
     _R.NOT_IN_REVIEW: RefusalText("order {number} is not held for review", "hold it first, or leave it", "G4"),
     _R.ALREADY_IN_REVIEW: RefusalText(
         "order {number} is held for review since {since}", "release it or refuse it", "G4"
@@ -268,6 +273,9 @@ REFUSALS: dict[RefusalCode, RefusalText] = {
         "nothing would go back to the buyer of order {number}: {lines} less {deducted} of deductions",
         "refund more, or deduct less",
         "R4",
+    ),
+    _R.ALREADY_REFUNDED: RefusalText(
+        "{what} of order {number} has been refunded in full already", "nothing is left to refund of it", "R2"
     ),
     _R.UNKNOWN_REFUND: RefusalText("order {number} has no refund {refund_id}", "its refunds are: {refunds}", "R6"),
     _R.REFUND_NOT_FAILED: RefusalText(
@@ -301,7 +309,7 @@ REFUSALS: dict[RefusalCode, RefusalText] = {
         "{field} is {given}; order {number} allows from {earliest} to {latest}", "choose a date between these", "C12"
     ),
     _R.MESSAGE_LIMIT: RefusalText(
-        "order {number} keeps {most} messages, and no more are taken",
+        "order {number} keeps {most} messages of the {actor}, and no more are taken",
         "contact the marketplace's customer service",
         "V6",
     ),

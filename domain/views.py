@@ -172,6 +172,8 @@ def _available_at(order: Order) -> datetime | None:
 
 def _merged(refund: Refund) -> Refund:
     """Return a refund without what its payment methods would tell of points."""
+    if not refund.parts:
+        return refund
     part = refund.parts[0].model_copy(
         update={
             "method": PaymentMethod.CARD,

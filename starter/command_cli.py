@@ -63,8 +63,9 @@ def send(
         read = await fields(client) if callable(fields) else fields
         given = {key: value for key, value in read.items() if value is not None}
         asked_at = await client.clock(number)
-        given = {key: asked_at + value if isinstance(value, timedelta) else value for key, value in given.items()}
-        given = {key: value.isoformat() if isinstance(value, datetime) else value for key, value in given.items()}
+        for key, value in given.items():
+            if isinstance(value, timedelta):
+                given[key] = (asked_at + value).isoformat()
         reply = await client.command(number, name, given, actor=actor, command_id=command_id, requested_at=asked_at)
         if as_json:
             output.print_json(console, {"id": reply.command_id, "received": True, "order": reply.order})

@@ -1,7 +1,6 @@
 """The documents of an order on the command line: the buyer's receipt and the packing slip, as PDF."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,10 +9,10 @@ import typer
 
 from domain.views import OrderView
 from starter import output
-from starter.client import InputError, UnreachableError
+from starter.client import InputError
 from starter.command_cli import AsJson, Number
+from starter.known_order import known_order
 from starter.session import REFUSED, console, fail, open_client, run
-from starter.stock_cli import open_store
 
 if TYPE_CHECKING:
     from activities.documents import DocumentError
@@ -58,7 +57,7 @@ def _issue(
     as_json: bool,
 ) -> None:
     async def work() -> None:
-        order = await known_order(number)
+        order = await known_order(await open_client(), number)
         tongue = language or Language(order.buyer.language if order.buyer is not None else "en")
         try:
             pdf = issue(order, tongue.value)
@@ -81,29 +80,3 @@ def _write(out: Path, pdf: bytes) -> None:
         out.write_bytes(pdf)
     except OSError as error:
         raise InputError(f"out: {out} cannot be written: {error.strerror or error}") from None
-
-
-async def known_order(number: str) -> OrderView:
-    """Return the order from its workflow, or, where that cannot be asked any more, as the store keeps it.
-
-    Raises InputError where neither knows it, UnreachableError where neither answers.
-    """
-    try:
-        return await (await open_client()).order(number)
-    except (InputError, UnreachableError):
-        with suppress(InputError, UnreachableError):
-            if (kept := _kept(number)) is not None:
-                return kept
-        raise
-
-
-def _kept(number: str) -> OrderView | None:
-    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - as in open_store
-
-    store = open_store()
-    try:
-        return store.order(number)
-    except SQLAlchemyError:
-        return None
-    finally:
-        store.close()

@@ -54,7 +54,7 @@ def purchase(
 
 @app.command(rich_help_panel="As the seller")
 def combine(
-    numbers: Annotated[list[str], typer.Argument(metavar="ORDER...", help="2 to 20 orders of one buyer and seller.")],
+    numbers: Annotated[list[str], typer.Argument(metavar="ORDER", help="2 to 20 orders of one buyer and seller.")],
     carrier: Annotated[str, typer.Option(help="Who carries the parcel.")] = "Yamato",
     tracking: Annotated[str, typer.Option(help="Its one tracking number.")] = "TRACK-1",
     saved: Annotated[

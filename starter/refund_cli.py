@@ -9,6 +9,7 @@ from domain.order import Actor
 from domain.refund import DeductionKind, RefundReason
 from starter.client import InputError, OrderClient
 from starter.command_cli import AsJson, CommandId, Number, send, whole
+from starter.known_order import known_order
 from starter.session import BAD_INPUT, fail
 
 _DIGITS = 14
@@ -47,7 +48,7 @@ def refund(  # noqa: PLR0913, PLR0917 - one parameter for each option
 
     async def fields(client: OrderClient) -> Mapping[str, Any]:
         amounts = fee is not None or deductions or any("amount" in line for line in lines)
-        currency = (await client.order(number)).currency if amounts else ""
+        currency = (await known_order(client, number)).currency if amounts else ""
         return {
             "reason": reason.value,
             "lines": [_with_currency(line, currency) for line in lines],

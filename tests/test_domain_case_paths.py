@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from domain_kit import DAY, PARCEL, SECOND, T0, code, delivered, partly, shipped, unshipped
 from test_domain_cases import MOVES, ONE_A, ONE_B, case, do, led_to
-from test_domain_refunds import amounts, refund, refused, told
+from test_domain_refunds import refund, refused, told
 
 from domain.effects import Capture, NoticeKind, PayRefund
 from domain.order import Flag, RequestStatus, Status
@@ -98,6 +98,19 @@ def test_what_never_comes_back_closes_the_case(state: tuple[str, str], step: str
     assert refused(scene, step, "seller", case_id="K1").code == "CASE_NOT_OPEN_TO_THIS"
     timely = led_to(state).at(end - SECOND)
     assert do(timely, step) is None
+
+
+@pytest.mark.rule("A3", "A5")
+@pytest.mark.parametrize(
+    ("state", "step"), [(("return", "authorized"), "receive_return"), (("parcel", "recalled"), "receive_parcel")]
+)
+def test_what_comes_back_at_the_end_of_its_window_is_too_late_whoever_is_first(
+    state: tuple[str, str], step: str
+) -> None:
+    """The timer has not fired yet when it is received at that very instant: it is late all the same."""
+    scene = led_to(state).late(T0 + 30 * DAY)
+    do(scene, step)
+    assert case(scene.at(scene.now)) == (state[0], "closed")
 
 
 @pytest.mark.rule("A3", "A9")
@@ -228,9 +241,7 @@ def test_a_request_before_shipment_is_no_case() -> None:
 
 
 @pytest.mark.rule("A9")
-@pytest.mark.parametrize(
-    ("opener", "end"), [("request_return", "decline_return"), ("report_not_received", "refund")]
-)
+@pytest.mark.parametrize(("opener", "end"), [("request_return", "decline_return"), ("report_not_received", "refund")])
 def test_an_open_case_holds_the_completion_back(opener: str, end: str) -> None:
     """The return window ends with a case open: the order is Completed when the case and its refund end, not before."""
     scene = delivered()

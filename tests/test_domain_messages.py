@@ -219,7 +219,11 @@ def test_the_date_leaves_the_buyer_a_day_and_lies_in_the_confirm_window(until: d
 @pytest.mark.rule("C12")
 @pytest.mark.parametrize(
     ("scene", "actor", "code"),
-    [(unshipped, "buyer", "NOT_ALLOWED"), (partly, "seller", "INSTANT_OUT_OF_RANGE"), (shipped, "seller", "INSTANT_OUT_OF_RANGE")],
+    [
+        (unshipped, "buyer", "NOT_ALLOWED"),
+        (partly, "seller", "INSTANT_OUT_OF_RANGE"),
+        (shipped, "seller", "INSTANT_OUT_OF_RANGE"),
+    ],
 )
 def test_only_the_seller_of_an_unshipped_order_sets_a_date(scene: Any, actor: str, code: str) -> None:
     """The buyer sets no date, and after a shipment there is nothing to cancel."""

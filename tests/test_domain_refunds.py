@@ -201,7 +201,7 @@ def test_a_failed_refund_is_loud_and_tried_again() -> None:
     assert (first_part(scene).status, first_part(scene).failure_code) == (RefundStatus.FAILED, "account_closed")
     assert Flag.REFUND_FAILED in view(scene.order, scene.now, Actor.SELLER).flags
     assert (scene.order.anything_open, told(scene, NoticeKind.REFUND_FAILED)) == (True, [("buyer", "R1")])
-    assert refused(scene, "refund", "seller", reason="goodwill").code == "REFUND_EXCEEDS"
+    assert refused(scene, "refund", "seller", reason="goodwill").code == "ALREADY_REFUNDED"
     assert code(scene, "retry_refund", "seller", refund_id="R1") is None
     assert Flag.REFUND_FAILED not in scene.order.flags
     part = first_part(scene)

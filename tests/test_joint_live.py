@@ -197,7 +197,7 @@ def purchase_worker(live: Live, queue: str, begin: Begin) -> Worker:
 
 @pytest.mark.rule("P2")
 async def test_a_purchase_whose_worker_dies_between_is_finished_by_the_next(live: Live) -> None:
-    """Reserved, one order begun, then no worker: the next one begins the rest, and nothing is reserved or paid twice."""
+    """Reserved, one order begun, cancelled by hand, then no worker: the next begins the rest, and nothing is done twice."""
     queue = f"purchase-{uuid4().hex}"
     down, wanted = live.on_queue(queue), bought(live)
     alone = asyncio.Event()
@@ -212,6 +212,7 @@ async def test_a_purchase_whose_worker_dies_between_is_finished_by_the_next(live
     started = await joint.purchase(down.orders, wanted)
     async with purchase_worker(down, queue, begin):
         await asyncio.wait_for(alone.wait(), PATIENCE)
+        await started.handle.cancel()
     assert stock(live, wanted) == [(9, 2)] * 3
     async with down.worker(queue):
         assert await joint.purchased(started, LONG * 3) is not None
@@ -265,6 +266,20 @@ async def test_a_purchase_that_cannot_begin_one_order_leaves_none(live: Live, mo
     await until(given_back, "stock given back")
     for number in numbers(wanted):
         assert await live.charged(number) == 0
+
+
+@pytest.mark.rule("P2", "S6")
+@pytest.mark.parametrize(("kind", "code"), [("purchase", "INVALID_PLACEMENT"), ("parcel", "INVALID_PARCEL")])
+@pytest.mark.parametrize("given", [[], [{}], [7], [None]])
+async def test_an_input_that_cannot_be_read_is_refused_by_name(
+    live: Live, kind: str, code: str, given: list[Any]
+) -> None:
+    """A purchase or parcel typed in by hand that is none fails at once instead of blocking its workflow task."""
+    handle = await live.orders.temporal.start_workflow(
+        kind, args=given, id=f"{kind}-{uuid4().hex}", task_queue=live.orders.task_queue
+    )
+    with pytest.raises(RefusedError, match=code):
+        await joint.purchased(joint.Started(handle, attached=False), LONG)
 
 
 async def call(stack: Stack, *arguments: str) -> tuple[int, str, str]:

@@ -101,8 +101,11 @@ async def test_orders_that_do_not_belong_together_are_refused_with_nothing_chang
     )
     before = [await live.order(number) for number in whole]
     missing = carts.order_number()
+    sold_out = carts.cart(items=(f"{live.sku(1)}:2:1200:Cup",))
+    await live.orders.place(sold_out)
+    await live.ended(sold_out.order_number)
     with pytest.raises(RefusedError) as refused:
-        await is_sent(live, parcel([*whole, missing], 500, 500, None, None, None))
+        await is_sent(live, parcel([*whole, missing, sold_out.order_number], 500, 500, *[None] * 4))
     told = refused.value.refusal
     assert told.code == "NOT_COMBINABLE" and told.rule == "S6"
     for words in (
@@ -110,6 +113,7 @@ async def test_orders_that_do_not_belong_together_are_refused_with_nothing_chang
         f"{whole[2]} is of another buyer",
         f"{whole[3]} is pending",
         f"there is no order {missing}",
+        f"there is no order {sold_out.order_number}",
     ):
         assert words in told.message
     for order in before:
