@@ -151,7 +151,7 @@ POLICY_KEYS: Mapping[type[BaseModel], Mapping[str, str]] = {
 
 EXITS: Mapping[int, str] = {
     session.OK: "done",
-    1: "an unexpected error",
+    1: "an unexpected error; for `reconcile` differences found, for `demo` a scene that did not go as the policy says",
     session.BAD_INPUT: "bad input, settings or policy; the message names the field, its value and its limit",
     session.REFUSED: "refused by policy; the message gives code, fact, remedy and rule",
     session.NO_CONNECTION: "no connection to Temporal, to the store, or to a part of the embedded stack",

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from domain_kit import DAY, PARCEL, SECOND, T0, code, delivered, partly, shipped, unshipped
 from test_domain_cases import MOVES, ONE_A, ONE_B, case, do, led_to
-from test_domain_refunds import refund, refused, told
+from test_domain_refunds import amounts, refund, refused, told
 
 from domain.effects import Capture, NoticeKind, PayRefund
 from domain.order import Flag, RequestStatus, Status
@@ -26,7 +26,7 @@ def test_a_cancellation_after_shipment_goes_through_the_marketplace() -> None:
     assert refund(scene, "post_shipment_cancellation", case_id="K1") is None
     made = scene.order.refunds[0]
     assert (case(scene), scene.order.cases[0].refund_id) == (("cancellation", "refunded"), "R1")
-    assert (made.case_id, made.amount_minor, scene.order.flags) == ("K1", 3000, set())
+    assert (made.case_id, made.amount_minor, len(scene.order.flags)) == ("K1", 3000, 0)
     assert told(scene, NoticeKind.REFUND_REQUESTED) == [("buyer", "R1"), ("seller", "R1")]
 
 
@@ -35,9 +35,7 @@ def test_the_refund_of_a_case_is_of_its_items() -> None:
     """A refund that names a case and no lines gives back that case's items with their share of the fee."""
     scene = led_to(("cancellation", "approved"), **ONE_A)
     refund(scene, case_id="K1")
-    assert [
-        (each.sku, each.quantity, each.items_minor, each.shipping_minor) for each in scene.order.refunds[0].lines
-    ] == [("A", 1, 1000, 200)]
+    assert amounts(scene) == [("A", 1, 1000, 200)]
 
 
 @pytest.mark.rule("A2")

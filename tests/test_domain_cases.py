@@ -45,7 +45,8 @@ FIELDS: dict[str, Json] = {
     "return_to_sender": {"reason": "refused"},
 }
 ALL_STEPS = sorted({*STEPS, "refund"})
-ONE_A, ONE_B = {"lines": [{"sku": "A", "quantity": 1}]}, {"lines": [{"sku": "B", "quantity": 1}]}
+ONE_A: Json = {"lines": [{"sku": "A", "quantity": 1}]}
+ONE_B: Json = {"lines": [{"sku": "B", "quantity": 1}]}
 
 
 def do(scene: Scene, name: str, **fields: Any) -> str | None:
@@ -161,7 +162,7 @@ def test_units_are_in_one_open_case_at_a_time() -> None:
     """Units that are in an open case or refunded are not to be had for another; those of a declined one are again."""
     scene = shipped()
     assert do(scene, "request_return", **ONE_A) is None
-    refusal = refused(scene, "report_not_received", **{"lines": [{"sku": "A", "quantity": 2}]})
+    refusal = refused(scene, "report_not_received", lines=[{"sku": "A", "quantity": 2}])
     assert (refusal.code, "has 1 of A" in refusal.message) == ("CASE_QUANTITY", True)
     assert do(scene, "report_not_received") is None
     assert [dict(each.quantities) for each in scene.order.cases] == [{"A": 1}, {"A": 1, "B": 1}]

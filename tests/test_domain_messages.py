@@ -88,6 +88,7 @@ def test_no_messages_about_pending_or_closed_orders(status: Status, code: str, r
         ("system", {"text": "Hello"}, "NOT_ALLOWED"),
         ("buyer", {}, "INVALID_COMMAND"),
         ("buyer", {"text": ""}, "INVALID_COMMAND"),
+        ("buyer", {"text": "  "}, "INVALID_COMMAND"),
         ("buyer", {"text": "x" * 1001}, "INVALID_COMMAND"),
         ("buyer", {"text": "a\u202eb"}, "INVALID_COMMAND"),
         ("seller", {"text": "Hello", "template": "how_to_cancel"}, "INVALID_COMMAND"),
@@ -130,7 +131,7 @@ def test_the_template_is_for_sellers_of_unshipped_orders(scene: Any, actor: str)
 def test_silence_cancels_the_order_at_the_date() -> None:
     """The buyer does not answer: until the date nothing happens, at the date the order is cancelled and both are told."""
     scene = asked()
-    assert (view(scene.order, scene.now).answer_by, scene.order.flags) == (BY, {Flag.ANSWER_DUE})
+    assert (view(scene.order, scene.now).answer_by, scene.order.flags) == (BY, frozenset({Flag.ANSWER_DUE}))
     assert scene.at(BY - SECOND).status is Status.UNSHIPPED
     assert scene.at(BY).status is Status.CANCELLED
     ended = scene.cancellation
@@ -146,7 +147,7 @@ def test_a_reply_in_time_stops_the_clock() -> None:
     """The buyer's message a second before the date is the answer: the order goes on."""
     scene = asked().at(BY - SECOND)
     assert say(scene) is None
-    assert (scene.order.answer_by, scene.order.flags) == (None, set())
+    assert (scene.order.answer_by, scene.order.flags) == (None, frozenset())
     assert scene.at(BY + HOUR).status is Status.UNSHIPPED
 
 
@@ -233,18 +234,22 @@ def test_only_the_seller_of_an_unshipped_order_sets_a_date(scene: Any, actor: st
 
 @pytest.mark.rule("V6")
 def test_an_order_keeps_so_many_messages_and_no_more() -> None:
-    """Message upon message: past the limit they are refused and pointed to the customer service."""
-    scene = unshipped()
-    for _ in range(MAX_MESSAGES):
-        assert say(scene, "seller") is None
-    refusal = refused(scene, "send_message", "seller", text="One more")
-    assert (refusal.code, refusal.rule) == ("MESSAGE_LIMIT", "V6")
+    """Message upon message of one side: past the limit its messages are refused, and the other side still writes."""
+    for actor, other in (("seller", "buyer"), ("buyer", "seller")):
+        scene = unshipped()
+        for _ in range(MAX_MESSAGES):
+            assert say(scene, actor) is None
+        refusal = refused(scene, "send_message", actor, text="One more")
+        assert (refusal.code, refusal.rule) == ("MESSAGE_LIMIT", "V6")
+        assert say(scene, other) is None
 
 
 @pytest.mark.rule("C12", "V6")
 def test_a_seller_that_fills_the_book_does_not_silence_the_buyer() -> None:
-    """The seller's last possible message asks for an answer: the buyer's answer is still taken, and stops the clock."""
+    """The seller's last possible message asks for an answer: the buyer's answer is taken, though it has used up its own."""
     scene = unshipped()
+    for _ in range(MAX_MESSAGES):
+        say(scene)
     for _ in range(MAX_MESSAGES - 1):
         say(scene, "seller")
     say(scene, "seller", answer_by=BY.isoformat())

@@ -50,7 +50,7 @@ def test_the_largest_remainder_comes_first(total: int, weights: list[int], share
 
 COUNT, AMOUNT = st.integers(1, 6), st.integers(1, 3000)
 MONEY = AMOUNT.map(lambda amount: {"amount_minor": amount, "currency": "JPY"})
-PART = st.one_of(
+PART: st.SearchStrategy[Json] = st.one_of(
     st.just({}),
     st.fixed_dictionaries({"quantity": COUNT, "with_shipping": st.booleans()}),
     st.fixed_dictionaries({"amount": MONEY}),
@@ -275,9 +275,9 @@ def test_the_card_comes_first_then_the_points() -> None:
     """2,300 were paid by card and 700 with points: over several refunds the card gets its own back before the points."""
     scene = shipped(CARD_AND_POINTS, every_method())
     steps = (({"sku": "A", "quantity": 1}, [1000]), ({"sku": "A", "quantity": 1}, [1000]), ({"sku": "B"}, [300, 200]))
-    for named, parts in steps:
+    for named, shares in steps:
         assert refund(scene, lines=[named]) is None
-        assert [part.amount_minor for part in scene.order.refunds[-1].parts] == parts
+        assert [part.amount_minor for part in scene.order.refunds[-1].parts] == shares
     assert refund(scene) is None
     parts = [part for each in scene.order.refunds for part in each.parts]
     assert [(part.method, part.amount_minor) for part in parts[2:]] == [

@@ -289,7 +289,7 @@ def test_only_the_failed_part_is_tried_again() -> None:
 def test_the_missing_rest_is_refunded_and_the_order_is_shipped() -> None:
     """The rest is sold out after the charge: refunded with a memo, the order is Shipped, and it stays late."""
     scene = partly().at(T0 + 10 * DAY)
-    assert (scene.status, scene.order.flags) == (Status.PARTIALLY_SHIPPED, {Flag.LATE_SHIPMENT})
+    assert (scene.status, scene.order.flags) == (Status.PARTIALLY_SHIPPED, frozenset({Flag.LATE_SHIPMENT}))
     assert refund(scene, "out_of_stock", **REST) is None
     assert (scene.status, scene.order.delivered_at) == (Status.SHIPPED, None)
     assert [(each.shipped, each.cancelled, each.unshipped) for each in scene.order.lines] == [(1, 1, 0), (0, 1, 0)]

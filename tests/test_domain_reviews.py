@@ -6,6 +6,7 @@ import pytest
 from domain_kit import (
     CARD_AND_POINTS,
     DAY,
+    FIELDS,
     HOUR,
     MINUTE,
     PARCEL,
@@ -106,7 +107,7 @@ def test_a_refusal_after_review_cancels_the_order(paid: bool) -> None:
     assert (ended.actor, ended.reason, ended.counts_in_rate) == (Actor.OPERATOR, "review_refused", False)
     assert (scene.status, scene.order.flags, scene.mails(NoticeKind.ORDER_CANCELLED)) == (
         Status.CANCELLED,
-        set(),
+        frozenset(),
         ["buyer"],
     )
     assert scene.settle().did(Void) != []
@@ -131,7 +132,7 @@ def test_an_order_is_held_by_command() -> None:
     again = refused(scene, "hold_for_review", "operator", reason="once more")
     assert (again.code, again.rule) == ("ALREADY_IN_REVIEW", "G4")
     for name in ("release_review", "hold_for_review", "release_review"):
-        assert code(scene, name, "operator", **({"reason": "again"} if name == "hold_for_review" else {})) is None
+        assert code(scene, name, "operator", **FIELDS.get(name, {})) is None
     assert scene.settle().status is Status.UNSHIPPED
 
 
@@ -157,8 +158,7 @@ def test_a_verified_order_is_not_held_any_more(scene: Any) -> None:
 @pytest.mark.parametrize("name", ["hold_for_review", "release_review", "refuse_review"])
 def test_reviews_are_the_operators(name: str, actor: str) -> None:
     """Neither buyer nor seller holds, releases or refuses."""
-    fields = {"reason": "unusual order"} if name == "hold_for_review" else {}
-    assert refused(in_review(), name, actor, **fields).code == "NOT_ALLOWED"
+    assert refused(in_review(), name, actor, **FIELDS.get(name, {})).code == "NOT_ALLOWED"
 
 
 @pytest.mark.rule("G4", "G2", "C1", "E1")
@@ -349,7 +349,7 @@ def test_a_cancelled_order_is_erased_too() -> None:
     verdict = scene.late(end).decide(due)
     assert isinstance(verdict.decision, Accepted)
     assert (verdict.decision.publish, scene.order.erased_at, scene.order.over) == (True, end, True)
-    assert [each for each in PERSONAL + ("changed her mind",) if each in scene.order.model_dump_json()] == []
+    assert [each for each in (*PERSONAL, "changed her mind") if each in scene.order.model_dump_json()] == []
 
 
 @pytest.mark.rule("A7", "A9")
