@@ -9,9 +9,11 @@ import json
 import os
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bench.joint import JOINT
 from bench.lives import LIVES, live_through
 from sandbox.stack import ROOT, Stack
 from starter.client import OrderClient
@@ -46,14 +48,15 @@ async def _main() -> int:
             seed(Store(addresses.database_url))
             temporal = await connect(target_host=addresses.temporal, namespace="default")
             client = OrderClient(temporal, "orders", load_policy(load_settings()))
-            for life in LIVES:
-                path = FOLDER / f"{life.name}.json"
-                if path.exists() if not wanted else life.name not in wanted:
+            lives = {life.name: partial(live_through, life=life) for life in LIVES}
+            for name, play in {**lives, **JOINT}.items():
+                path = FOLDER / f"{name}.json"
+                if path.exists() if not wanted else name not in wanted:
                     continue
-                history = await (await live_through(client, life)).fetch_history()
+                history = await (await play(client)).fetch_history()
                 content = {"workflowId": history.workflow_id, **scrubbed(json.loads(history.to_json()))}
                 path.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n")
-                sys.stdout.write(f"{life.name}: {len(history.events)} events\n")
+                sys.stdout.write(f"{name}: {len(history.events)} events\n")
         finally:
             await stack.stop()
     return 0

@@ -92,7 +92,10 @@ class Edit(Command):
 
 
 class Cancel(Command):
-    """The buyer cancels alone (C1), or the seller with a reason code of the marketplace's list (C5)."""
+    """The buyer cancels alone (C1), or the seller with a reason code of the marketplace's list (C5).
+
+    The marketplace itself cancels with `purchase_failed`, where another order of the same purchase cannot be had (P2).
+    """
 
     reason: Code | None = None
     note: Line500 | None = None

@@ -16,7 +16,7 @@ from domain.lifecycle import When, actors_for
 from domain.money import format_money
 from domain.order import Actor, Fulfilment, Line, Order, PaymentStatus, RequestStatus, Status
 from domain.placement import cart_errors
-from domain.reasons import BuyerReason, SellerReason
+from domain.reasons import BuyerReason, SellerReason, SystemReason
 from domain.refund import PaymentMethod, RefundStatus
 from domain.refund_payments import part_of
 from domain.refunding import refund_refusal
@@ -159,6 +159,9 @@ def _cancel_reason(order: Order, command: Command, at: datetime) -> Refusal | No
     assert isinstance(command, commands.Cancel)  # noqa: S101 - narrows the type
     if command.actor is Actor.SELLER and command.reason not in tuple(SellerReason):
         return refuse(RefusalCode.REASON_REQUIRED, reasons=", ".join(SellerReason))
+    if command.actor is Actor.SYSTEM and command.reason != SystemReason.PURCHASE_FAILED:
+        errors = f"reason: the marketplace cancels by command only as {SystemReason.PURCHASE_FAILED}"
+        return refuse(RefusalCode.INVALID_COMMAND, "P2", errors=errors)
     if command.actor is Actor.BUYER and command.reason not in (None, *BuyerReason):
         errors = f"reason: {command.reason!r} is unknown; use one of: {', '.join(BuyerReason)}"
         return refuse(RefusalCode.INVALID_COMMAND, "C1", errors=errors)

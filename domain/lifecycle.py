@@ -142,6 +142,7 @@ ROWS: tuple[Row, ...] = (
     Row(_PENDING, "edit", _B, _PENDING, _W.EDIT_WINDOW_OPEN, _EDITED, "E1 E7 G2"),
     Row(_PENDING, "extend_edit", _O, _PENDING, _W.ALWAYS, (Do.RECORD,), "E6"),
     Row(_PENDING, "cancel", _B, _CANCELLED, _W.CANCEL_WINDOW_OPEN, _CANCEL, "C1 C2 C9"),
+    Row(_PENDING, "cancel", _M, _CANCELLED, _W.ALWAYS, _CANCEL, "P2 C9"),
     Row(_PENDING, "request_cancellation", _B, _CANCELLED, _W.CANCEL_WINDOW_OPEN, _CANCEL, "C1 C2 C9"),
     Row(_PENDING, "request_cancellation", _B, _PENDING, _W.CANCEL_WINDOW_CLOSED, _REQUESTED, "C3"),
     Row(_PENDING, "flag_oversold", _M, _PENDING, _W.ALWAYS, (Mail(_N.OVERSOLD, _S),), "P4"),
@@ -161,6 +162,7 @@ ROWS: tuple[Row, ...] = (
     Row(_UNSHIPPED, "extend_edit", _O, _UNSHIPPED, _W.ALWAYS, (Do.RECORD,), "E6"),
     Row(_UNSHIPPED, "cancel", _B, _CANCELLED, _W.CANCEL_WINDOW_OPEN, _CANCEL_BOTH, "C1 C2 C9"),
     Row(_UNSHIPPED, "cancel", _S, _CANCELLED, _W.ALWAYS, _CANCEL, "C5 C9"),
+    Row(_UNSHIPPED, "cancel", _M, _CANCELLED, _W.ALWAYS, _CANCEL_BOTH, "P2 C9"),
     Row(_UNSHIPPED, "request_cancellation", _B, _CANCELLED, _W.CANCEL_WINDOW_OPEN, _CANCEL_BOTH, "C1 C2 C9"),
     Row(_UNSHIPPED, "request_cancellation", _B, _UNSHIPPED, _W.CANCEL_WINDOW_CLOSED, _REQUESTED, "C3"),
     Row(

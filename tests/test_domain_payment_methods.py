@@ -30,7 +30,7 @@ from test_domain_refunds import contents, refund, refused
 
 from domain.deadlines import DeadlineName, next_deadline
 from domain.effects import Ask, Authorize, Capture, NoticeKind, Outcome, Result, Void
-from domain.order import Actor, Order, PaymentStatus, Status
+from domain.order import Actor, PaymentStatus, Status
 from domain.placement import PlacementError, open_order
 from domain.refund import PaymentMethod
 from domain.views import view
@@ -229,15 +229,6 @@ def test_an_edit_leaves_the_card_something_to_pay(points: int, lines: list[Json]
     assert sum(part.amount_minor for part in scene.order.refunds[0].parts) == scene.settle().partners.given_back
 
 
-@pytest.mark.rule("C11", "P5")
-def test_cancelled_items_leave_the_card_something_to_pay() -> None:
-    """With the buyer's consent the total falls below the points: the charge takes them all but one minor unit."""
-    scene = unshipped(cart(payment={"card": "card-ok", "points_minor": 2900}), every_method())
-    scene.send("cancel_items", "seller", lines=[{"sku": "A", "quantity": 2}], consent="by mail")
-    scene.send("ship", "seller", **PARCEL)
-    assert captured(scene) == [(1, 999)]
-
-
 @pytest.mark.rule("P5")
 def test_points_may_pay_it_all() -> None:
     """Paid with points alone: the wallet is held, edited and charged like a card."""
@@ -256,7 +247,7 @@ def test_the_seller_never_sees_how_points_were_used() -> None:
     refund(scene, lines=[{"sku": "A"}, {"sku": "B"}])
     scene.answer(Result.REFUND_FAILED).settle()
     shown = view(scene.order, scene.now, Actor.SELLER)
-    assert "points" not in shown.model_copy(update={"number": ""}).model_dump_json().replace("points_minor", "")
+    assert "points" not in shown.model_dump_json()
     assert [(part.method, part.amount_minor) for part in shown.refunds[0].parts] == [(PaymentMethod.CARD, 2500)]
 
 
@@ -398,9 +389,9 @@ def test_an_answer_about_the_points_voids_nothing(status: Status) -> None:
     scene = with_points()
     if status is Status.SHIPPED:
         scene.send("ship", "seller", **PARCEL)
-    before: Order = scene.order
+    before = scene.order.payment
     scene.decide(Outcome(result=Result.AUTHORIZED, reference=f"{FIRST}/points"))
-    assert (scene.order.voids, scene.did(Void), scene.order.payment) == ((), [], before.payment)
+    assert (scene.order.voids, scene.did(Void), scene.order.payment) == ((), [], before)
 
 
 @pytest.mark.rule("P5", "C9")

@@ -288,6 +288,16 @@ def test_a_lapsed_hold_is_renewed_for_what_remains() -> None:
     assert (held, charged, len(scene.order.reductions)) == ([3000, 1500], [1500], 2)
 
 
+@pytest.mark.rule("C11", "P5")
+def test_cancelled_items_leave_the_card_something_to_pay() -> None:
+    """With the buyer's consent the total falls below the points: the charge takes them all but one minor unit."""
+    scene = unshipped(cart(payment={"card": "card-ok", "points_minor": 2900}), every_method())
+    scene.send("cancel_items", "seller", lines=[{"sku": "A", "quantity": 2}], consent="by mail")
+    scene.send("ship", "seller", **PARCEL)
+    charged = [(each.amount_minor, each.points_minor) for each in scene.effects if isinstance(each, Capture)]
+    assert charged == [(1, 999)]
+
+
 WRITTEN = ("telephone", "Too big", "Sorry, Hanako", "Hanako writes", "Nice shop", "Hanako's card", "PO-77")
 """What people write in `everything_written`, each by a part of it."""
 

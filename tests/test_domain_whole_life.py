@@ -287,10 +287,10 @@ class Life(RuleBasedStateMachine):
         assert was_paid <= {
             part.reference for each in order.refunds for part in each.parts if part.status is RefundStatus.PAID
         }
-        keys = [each.key for each in self.scene.notices]
-        assert len(keys) == len(set(keys))
-        effects = [each.key for each in self.scene.effects if not isinstance(each, PayRefund)]
-        assert len(effects) == len(set(effects))
+        told = Counter(each.key for each in self.scene.notices)
+        assert told.total() == len(told), told.most_common(1)
+        asked = Counter(each.key for each in self.scene.effects if not isinstance(each, PayRefund))
+        assert asked.total() == len(asked), asked.most_common(1)
         self.seen = order
 
     def teardown(self) -> None:

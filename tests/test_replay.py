@@ -8,8 +8,11 @@ from temporalio.client import WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
+from bench.joint import JOINT
 from bench.lives import LIVES
 from workflows.order import OrderWorkflow
+from workflows.parcel import ParcelWorkflow
+from workflows.purchase import PurchaseWorkflow
 
 FOLDER = Path(__file__).parent / "replay"
 HISTORIES = sorted(FOLDER.glob("*.json"))
@@ -24,13 +27,14 @@ def read(path: Path) -> WorkflowHistory:
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
 async def test_a_recorded_order_replays(path: Path) -> None:
     """An order that ran on an earlier version goes on on this one."""
-    replayer = Replayer(workflows=[OrderWorkflow], data_converter=pydantic_data_converter)
+    workflows = [OrderWorkflow, PurchaseWorkflow, ParcelWorkflow]
+    replayer = Replayer(workflows=workflows, data_converter=pydantic_data_converter)
     await replayer.replay_workflow(read(path))
 
 
 def test_every_life_is_recorded() -> None:
-    """There is a recorded history for each life of an order."""
-    assert {life.name for life in LIVES} <= {path.stem for path in HISTORIES}
+    """There is a recorded history for each life of an order, for a purchase and for a combined parcel."""
+    assert {life.name for life in LIVES} | JOINT.keys() <= {path.stem for path in HISTORIES}
 
 
 async def test_a_changed_workflow_is_noticed() -> None:

@@ -26,6 +26,7 @@ with workflow.unsafe.imports_passed_through():
         reservation_refusal,
         split,
     )
+    from domain.reasons import SystemReason
     from domain.refusals import Refusal, RefusalCode, refuse
     from workflows.joint import PATIENT, read_input, unbroken
     from workflows.wire import NOTHING, as_error, update_id
@@ -93,11 +94,10 @@ class PurchaseWorkflow:
                 "withdraw_order", place, summary=f"give back the stock of {number}, which was never begun", **PATIENT
             )
             return
-        # Asked for when the purchase was made, so that the cancel window is open however long this took.
         payload: dict[str, object] = {
-            "actor": Actor.BUYER.value,
+            "actor": Actor.SYSTEM.value,
             "id": f"{purchase}/{number}/cancel",
-            "requested_at": workflow.info().start_time.isoformat(),
+            "reason": SystemReason.PURCHASE_FAILED.value,
         }
         known_as = update_id("cancel", parse_command("cancel", payload), str(payload["id"]))
         answer: CommandAnswer = await workflow.execute_activity(
