@@ -17,7 +17,7 @@ from domain.commands import Command
 from domain.order import Flag, Order, Status
 from domain.refund import DeductionKind, RefundLine, RefundReason
 from domain.refund_payments import of_case
-from domain.refunding import left_of, lines_of_units
+from domain.refunding import lines_of_units
 from domain.refusals import Refusal, RefusalCode, refuse
 
 MAX_CASES = 50
@@ -88,12 +88,14 @@ def free_units(order: Order) -> dict[str, int]:
     They are the shipped units, or all of an order whose shipment was never confirmed (A3).
     """
     units = {}
-    left = left_of(order)
+    settled = (CaseStatus.REFUNDED, CaseStatus.GRANTED)
     for line in order.lines:
         sent = line.quantity if order.status is Status.UNSHIPPED else line.shipped
-        taken = sum(case.quantities.get(line.sku, 0) for case in order.cases if case.open)
-        back = line.quantity - line.cancelled - left[line.sku].units if order.status is not Status.UNSHIPPED else 0
-        units[line.sku] = max(0, sent - taken - max(0, back))
+        cases = (case for case in order.cases if case.open or case.status in settled)
+        taken = sum(case.quantities.get(line.sku, 0) for case in cases)
+        outside = (each for refund in order.refunds if refund.case_id is None for each in refund.lines)
+        back = sum(each.quantity - each.not_shipped for each in outside if each.sku == line.sku)
+        units[line.sku] = max(0, sent - taken - back)
     return units
 
 

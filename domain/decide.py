@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from domain.case import CaseStatus
 from domain.changes import APPLY, apply_deadline, apply_verdict, expired, outcome_detail
-from domain.commands import Command, PaymentEvent, parse_command
+from domain.commands import Command, PaymentEvent, SendMessage, parse_command
 from domain.conditions import holds
 from domain.deadlines import Deadline, DeadlineName, deadlines
 from domain.effects import Ask, Authorize, Effect, Notice, NoticeKind, Outcome, Result, Void
@@ -75,7 +75,11 @@ def decide(order: Order, event: Event, now: datetime) -> Decision:
         return _on_deadline(order, event, now)
     if isinstance(event, Outcome):
         return _on_outcome(order, event, now)
-    return _on_command(order, order, event, judged_at(order, event.command.requested_at, now), now)
+    command = event.command
+    # A date to answer by leaves the buyer its time from when the question is read here, not from when it was written.
+    dated = isinstance(command, SendMessage) and command.answer_by is not None
+    at = now if dated else judged_at(order, command.requested_at, now)
+    return _on_command(order, order, event, at, now)
 
 
 def _on_command(before: Order, order: Order, event: CommandEvent, at: datetime, now: datetime) -> Decision:
@@ -257,7 +261,7 @@ def _on_outcome(order: Order, outcome: Outcome, now: datetime) -> Decision:  # n
 def _on_store_payment(order: Order, outcome: Outcome, now: datetime) -> Decision:
     """Take in what the provider says of a payment number: paid, still awaited, or too late (G7)."""
     due_at = order.payment.due_at
-    unpaid = outcome.result in (Result.AWAITING, Result.LAPSED, Result.VOIDED, Result.DECLINED)
+    unpaid = outcome.result in (Result.AWAITING, Result.LAPSED, Result.VOIDED, Result.DECLINED, Result.UNANSWERED)
     if outcome.result is Result.AUTHORIZED:
         changed, result = apply_verdict(order, outcome, now), Result.AUTHORIZED
     elif unpaid and due_at is not None and due_at <= now:

@@ -38,7 +38,7 @@ def edited_lines(order: Order, command: commands.Edit) -> tuple[Line, ...]:
     return tuple(line for line in lines if line.quantity)
 
 
-def _edit_contents(order: Order, command: Command, at: datetime) -> Refusal | None:
+def _edit_contents(order: Order, command: Command, at: datetime) -> Refusal | None:  # noqa: PLR0911 - one for each reason
     assert isinstance(command, commands.Edit)  # noqa: S101 - narrows the type
     for change in command.lines:
         line = order.line(change.sku)
@@ -63,6 +63,9 @@ def _edit_contents(order: Order, command: Command, at: datetime) -> Refusal | No
     in_cash = order.payment.method is PaymentMethod.KONBINI and order.payment.status is PaymentStatus.AUTHORIZED
     if in_cash and total != order.total_minor:
         return refuse(RefusalCode.PAID_IN_CASH, number=order.number)
+    above = order.policy.review_above_minor
+    if above is not None and total > above >= order.total_minor:
+        return refuse(RefusalCode.REVIEW_LIMIT, number=order.number, limit=format_money(above, order.currency))
     return None
 
 

@@ -71,10 +71,12 @@ def receive(order: Order, message: Message, now: datetime) -> Verdict:
     known = order.answers.get(command_id)
     if known is not None and known.digest == digest(message.name, command):
         return Verdict(order, None, known.refusal, repeated=True)
-    if order.command_counts.get(command.actor, 0) >= MAX_COMMANDS:
+    # A provider that hints again and again uses up its own count, not that of the carrier and the marketplace's clock.
+    sender = message.name if message.name == "payment_event" else command.actor.value
+    if order.command_counts.get(sender, 0) >= MAX_COMMANDS:
         most = refuse(RefusalCode.TOO_MANY_COMMANDS, number=order.number, actor=command.actor.value, most=MAX_COMMANDS)
         return Verdict(order, None, most)
-    counted = _count(order, command.actor)
+    counted = _count(order, sender)
     event = CommandEvent(message.name, command, command_id)
     if known is not None:
         reused = refuse(RefusalCode.COMMAND_ID_REUSED, number=order.number, command_id=command_id)

@@ -1,7 +1,7 @@
 """The state machine of an order, as data: every transition is a row, everything else is refused.
 
-What cannot be a column is a named condition in `domain/conditions.py` or a check in `domain/guards.py`. The generated documentation, the
-allowed actions and the refusals all come from these tables.
+What cannot be a column is a named condition in `domain/conditions.py` or a check in `domain/guards.py`. The generated
+documentation, the allowed actions and the refusals all come from these tables.
 """
 
 from collections import defaultdict

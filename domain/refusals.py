@@ -78,6 +78,7 @@ class RefusalCode(StrEnum):
     METHOD_NOT_TAKEN = "METHOD_NOT_TAKEN"
     NOT_IN_REVIEW = "NOT_IN_REVIEW"
     ALREADY_IN_REVIEW = "ALREADY_IN_REVIEW"
+    REVIEW_LIMIT = "REVIEW_LIMIT"
     ALREADY_VERIFIED = "ALREADY_VERIFIED"
     CONSENT_REQUIRED = "CONSENT_REQUIRED"
     NOT_CHARGED = "NOT_CHARGED"
@@ -248,6 +249,11 @@ REFUSALS: dict[RefusalCode, RefusalText] = {
     _R.NOT_IN_REVIEW: RefusalText("order {number} is not held for review", "hold it first, or leave it", "G4"),
     _R.ALREADY_IN_REVIEW: RefusalText(
         "order {number} is held for review since {since}", "release it or refuse it", "G4"
+    ),
+    _R.REVIEW_LIMIT: RefusalText(
+        "the edit would lift order {number} above {limit}, beyond which an order is reviewed when it is placed",
+        "edit it less, or cancel it and place a new order",
+        "G4",
     ),
     _R.ALREADY_VERIFIED: RefusalText(
         "order {number} was verified at {verified_at}, and only a pending order is held for review",

@@ -155,6 +155,8 @@ class Partners:
             return Outcome(result=Result.VOIDED if gone else Result.LAPSED, reference=effect.key)
         if effect.amount_minor > hold.amount or effect.points_minor > hold.points:
             raise AssertionError(f"{effect} charges more than was held: {hold}")
+        if hold.charged and (hold.charged, hold.points_charged) != (effect.amount_minor, effect.points_minor):
+            raise AssertionError(f"{effect} is another charge than the one made under the same key: {hold}")
         hold.charged, hold.points_charged = effect.amount_minor, effect.points_minor
         hold.points = effect.points_minor
         return Outcome(result=Result.CAPTURED, reference=effect.key)

@@ -189,7 +189,7 @@ async def test_an_answer_in_time_counts_also_when_it_is_read_late(live: Live) ->
 @pytest.mark.rule("G4")
 async def test_an_expensive_order_is_held_until_the_review_releases_it(live: Live) -> None:
     """Above the marketplace's limit the order stays pending though it is paid; released, it is to be shipped."""
-    number = await live.place(items=(f"{live.sku()}:1:300000:Ring",))
+    number = await live.place(items=(f"{live.sku()}:1:300000:Ring",), wait=False)
 
     async def paid() -> OrderView | None:
         order = await live.order(number)

@@ -10,9 +10,9 @@ import pytest
 
 from activities.settings import Settings
 from docs import generate, meanings, reference
+from domain.cases import CASE_ROWS
 from domain.commands import COMMANDS
 from domain.deadlines import DeadlineName
-from domain.cases import CASE_ROWS
 from domain.lifecycle import PAYMENT_ROWS, REQUEST_ROWS, ROWS
 from domain.order import Actor, Flag, PaymentStatus, Status
 from domain.policy import MarketplacePolicy, PolicyWindows, SellerPolicy

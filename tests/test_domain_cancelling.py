@@ -6,13 +6,17 @@ from typing import Any
 
 import pytest
 from domain_kit import (
+    CARD_AND_POINTS,
     DAY,
     FIELDS,
     HOUR,
+    KONBINI,
     MINUTE,
     PARCEL,
+    POINTS,
     SECOND,
     T0,
+    Json,
     cart,
     code,
     declined,
@@ -310,3 +314,30 @@ def test_the_auto_approval_is_the_sellers_own() -> None:
     late = timedelta(hours=1)
     assert code(unshipped(cart(seller_id="S-200")).at(T0 + late), "cancel") is None
     assert code(unshipped().at(T0 + late), "cancel") == "CANCEL_WINDOW_CLOSED"
+
+
+@pytest.mark.rule("C11", "S2")
+@pytest.mark.parametrize("placed", [KONBINI, POINTS], ids=["in cash", "with points"])
+def test_items_cancelled_after_an_unanswered_charge_leave_no_doubt_about_the_amount(placed: Json) -> None:
+    """Where the charge of cash or points was not answered and items are cancelled then, the buyer pays what remains."""
+    scene = unshipped(placed)
+    if placed is KONBINI:
+        scene.partners.pay_at_store(FIRST)
+        scene.hear(FIRST)
+    assert code(scene.answer("lost"), "ship", "seller", **PARCEL) == "PAYMENT_UNANSWERED"
+    code(scene, "cancel_items", "seller", **FIELDS["cancel_items"])
+    assert code(scene, "ship", "seller", **PARCEL) is None
+    assert scene.settle().partners.charged - scene.partners.given_back == scene.order.total_minor
+
+
+@pytest.mark.rule("C11", "S2", "P5")
+@pytest.mark.parametrize("placed", [KONBINI, POINTS, CARD_AND_POINTS], ids=["in cash", "points", "card and points"])
+def test_what_remains_after_items_were_cancelled_is_charged_and_no_more(placed: Json) -> None:
+    """The buyer whose order was reduced before shipment pays the total that remains, whichever way it pays."""
+    scene = unshipped(placed)
+    if placed is KONBINI:
+        scene.partners.pay_at_store(FIRST)
+        scene.hear(FIRST)
+    assert code(scene, "cancel_items", "seller", **FIELDS["cancel_items"]) is None
+    assert code(scene, "ship", "seller", **PARCEL) is None
+    assert scene.settle().partners.charged == scene.order.total_minor == 2500

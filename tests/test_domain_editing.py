@@ -230,11 +230,20 @@ def test_naming_the_price_as_it_is_changes_nothing() -> None:
     assert code(scene, "edit", lines=[{"sku": "A", "quantity": 3, "unit_price": price}]) is None
 
 
+@pytest.mark.rule("E1", "G4")
+@pytest.mark.parametrize(("quantity", "refused"), [(299, None), (300, "REVIEW_LIMIT")])
+def test_an_edit_lifts_no_order_above_the_review_limit(quantity: int, refused: str | None) -> None:
+    """An order that would be reviewed at placement is not made by an edit: 300,000 is allowed, more is not."""
+    scene = unshipped(cart(line("A", 2, 1000), line("B", 1, 500)))
+    refusal = scene.send("edit", lines=[{"sku": "A", "quantity": quantity}])
+    assert (refusal.code if refusal else None) == refused
+
+
 @pytest.mark.rule("E1", "P1")
 @pytest.mark.parametrize(("quantity", "refused"), [(998, None), (999, "CART_LIMIT")])
 def test_an_edit_stays_within_the_cart_limits(quantity: int, refused: str | None) -> None:
     """The buyer raises quantities up to 1,000 units in all, and no further; the refusal names the limit."""
-    scene = unshipped()
+    scene = unshipped(cart(line("A", 2, 10), line("B", 1, 10)))
     refusal = scene.send("edit", lines=[{"sku": "A", "quantity": quantity}, {"sku": "B", "quantity": 2}])
     assert (refusal.code if refusal else None) == refused
     if refusal is not None:

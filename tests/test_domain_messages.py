@@ -173,6 +173,14 @@ def test_a_reply_at_the_date_is_too_late_also_when_it_is_read_first() -> None:
     assert scene.at(BY).status is Status.CANCELLED
 
 
+@pytest.mark.rule("C12")
+def test_a_question_that_is_read_after_its_date_cancels_nothing() -> None:
+    """Every worker was down from the seller's question to its date: the buyer, who never saw it, loses no order by it."""
+    scene = unshipped().late(BY + HOUR)
+    say(scene, "seller", T0 + HOUR, answer_by=BY.isoformat())
+    assert scene.at(scene.now).status is Status.UNSHIPPED
+
+
 @pytest.mark.rule("C12", "E8")
 @pytest.mark.parametrize("lines", [(), ({"sku": "A", "quantity": 1},)])
 def test_the_shipment_ends_the_wait(lines: tuple[dict[str, Any], ...]) -> None:

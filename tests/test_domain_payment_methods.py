@@ -375,13 +375,6 @@ def test_a_hint_about_another_payment_is_refused(reference: str) -> None:
     assert (refusal.code, refusal.rule) == ("UNKNOWN_PAYMENT", "R6")
 
 
-@pytest.mark.rule("R6")
-@pytest.mark.parametrize("actor", ["buyer", "seller", "operator"])
-def test_hints_come_from_the_provider_alone(actor: str) -> None:
-    """Nobody else tells the order that it was paid."""
-    assert refused(awaiting(), "payment_event", actor, reference=FIRST, event="payment.paid").code == "NOT_ALLOWED"
-
-
 @pytest.mark.rule("P5", "R6")
 @pytest.mark.parametrize("status", [Status.UNSHIPPED, Status.SHIPPED])
 def test_an_answer_about_the_points_voids_nothing(status: Status) -> None:

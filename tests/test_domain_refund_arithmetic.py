@@ -224,14 +224,16 @@ def test_a_units_share_of_the_shipping_fee_is_its_own() -> None:
 
 @pytest.mark.rule("R2")
 def test_what_went_back_as_an_amount_is_not_refunded_again() -> None:
-    """After an amount back on both units, one unit comes to its price; the other has not its price left, only a rest."""
+    """After an amount back on both units, the first unit comes to its price and the last to what is left of it."""
     scene, unit = shipped(), [{"sku": "A", "quantity": 1}]
     refund(scene, lines=[{"sku": "A", "amount": jpy(300)}])
-    assert refund(scene, lines=unit) is None
-    assert amounts(scene) == [("A", 1, 1000, 0)]
+    over = refused(scene, "refund", "seller", reason="goodwill", lines=[{"sku": "A", "amount": jpy(1701)}])
+    assert over.code == "REFUND_EXCEEDS"
+    for made in ([("A", 1, 1000, 0)], [("A", 1, 700, 0)]):
+        assert refund(scene, lines=unit) is None
+        assert amounts(scene) == made
     assert refused(scene, "refund", "seller", reason="goodwill", lines=unit).code == "REFUND_EXCEEDS"
-    assert refund(scene, lines=[{"sku": "A"}]) is None
-    assert amounts(scene) == [("A", 1, 700, 0)]
+    assert refused(scene, "refund", "seller", reason="goodwill", lines=[{"sku": "A"}]).code == "ALREADY_REFUNDED"
 
 
 @pytest.mark.rule("R4")

@@ -285,6 +285,24 @@ def test_only_the_failed_part_is_tried_again() -> None:
     assert scene.partners.given_back == 3000
 
 
+@pytest.mark.rule("R6")
+@pytest.mark.parametrize("actor", ["buyer", "seller", "operator"])
+def test_hints_come_from_the_provider_alone(actor: str) -> None:
+    """Nobody else tells the order that it was paid."""
+    refusal = refused(shipped(), "payment_event", actor, reference=f"{NUMBER}/1/authorize", event="payment.paid")
+    assert refusal.code == "NOT_ALLOWED"
+
+
+@pytest.mark.rule("R6", "D3")
+def test_a_flood_of_hints_locks_no_other_partner_out() -> None:
+    """The provider repeats itself until the order listens no more: the carrier can still say that it delivered."""
+    scene = shipped()
+    while code(scene, "payment_event", "system", reference=f"{NUMBER}/1/authorize", event="again") is None:
+        pass
+    assert scene.did(PayRefund) == []
+    assert code(scene, "deliver", "system") is None
+
+
 @pytest.mark.rule("S8", "S4", "R3", "S3")
 def test_the_missing_rest_is_refunded_and_the_order_is_shipped() -> None:
     """The rest is sold out after the charge: refunded with a memo, the order is Shipped, and it stays late."""

@@ -7,12 +7,15 @@ from typing import Any
 import pytest
 from domain_kit import (
     ALL_STATES,
+    CARD_AND_POINTS,
     DAY,
     HOUR,
+    KONBINI,
     MINUTE,
     NEW_ADDRESS,
     PARCEL,
     PERSONAL,
+    POINTS,
     SECOND,
     T0,
     Json,
@@ -118,6 +121,26 @@ def test_the_seller_never_sees_how_it_is_paid(state: Status) -> None:
     assert "authorize" not in seen.model_dump_json()
 
 
+@pytest.mark.rule("P5", "R5")
+@pytest.mark.parametrize("placed", [CARD_AND_POINTS, POINTS, KONBINI], ids=["card and points", "points", "konbini"])
+def test_the_seller_never_sees_how_points_or_cash_were_used(placed: Json) -> None:
+    """The seller sees of a refund its amount and state, and neither there nor elsewhere by which methods it is paid."""
+    scene = unshipped(placed)
+    reference = scene.order.payment.reference
+    if placed is KONBINI:
+        scene.partners.pay_at_store(reference)
+        scene.hear(reference)
+    scene.send("ship", "seller", **PARCEL)
+    scene.send("refund", "seller", reason="goodwill")
+    scene.settle()
+    seen = for_seller(scene)
+    assert [(each.amount_minor, len(each.parts), each.status.value) for each in seen.refunds] == [(3000, 1, "pending")]
+    text = seen.model_dump_json()
+    assert not [each for each in ("points", "konbini", "authorize", "N-1") if each in text]
+    whole = view(scene.order, scene.now, Actor.BUYER)
+    assert len(whole.refunds[0].parts) == (2 if placed is CARD_AND_POINTS else 1)
+
+
 @pytest.mark.parametrize("state", ALL_STATES)
 @pytest.mark.parametrize("viewer", [Actor.BUYER, Actor.OPERATOR, Actor.SYSTEM])
 def test_buyer_and_operator_see_the_whole_order(state: Status, viewer: Actor) -> None:
@@ -148,6 +171,10 @@ def test_what_operators_see_in_the_workflow_list_holds_no_personal_data() -> Non
             scene.send("cancel", **note)
             scene.send("request_cancellation", **note)
             scene.send("edit", shipping_address={**NEW_ADDRESS, "recipient": "Hanako Yamada"})
+            if state in (Status.SHIPPED, Status.DELIVERED):
+                scene.send("refund", "seller", reason="goodwill", memo=note["note"])
+                scene.settle().hear(scene.order.refunds[0].parts[0].reference)
+                scene.send("send_message", text=note["note"])
             text = details(scene.order, scene.now) + str(shown(scene.order))
             text += str([each.value for each in attribute_updates(scene.order)])
             text += " ".join(summary(each) for each in scene.effects)
