@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from temporalio.client import WorkflowHandle
 
@@ -14,7 +15,7 @@ from starter.client import OrderClient
 _PARTS = (("S-100", "CUP-01"), ("S-200", "TAZZA-1"))
 
 
-async def purchase(client: OrderClient) -> "WorkflowHandle[object, object]":
+async def purchase(client: OrderClient) -> WorkflowHandle[Any, Any]:
     """Buy of two sellers at once; raises RuntimeError when the purchase does not end."""
     bare = carts.cart().model_dump(mode="json", exclude_none=True)
     price = {"amount_minor": 1200, "currency": "JPY"}
@@ -34,7 +35,7 @@ async def purchase(client: OrderClient) -> "WorkflowHandle[object, object]":
     return started.handle
 
 
-async def parcel(client: OrderClient) -> "WorkflowHandle[object, object]":
+async def parcel(client: OrderClient) -> WorkflowHandle[Any, Any]:
     """Send two orders in one parcel and refund what was saved; raises RuntimeError when it does not end."""
     numbers = [(await client.place(carts.cart())).number for _ in range(2)]
     async with asyncio.timeout(20):
@@ -50,7 +51,7 @@ async def parcel(client: OrderClient) -> "WorkflowHandle[object, object]":
     return started.handle
 
 
-JOINT: Mapping[str, Callable[[OrderClient], Awaitable["WorkflowHandle[object, object]"]]] = {
+JOINT: Mapping[str, Callable[[OrderClient], Awaitable[WorkflowHandle[Any, Any]]]] = {
     "purchase": purchase,
     "parcel": parcel,
 }

@@ -9,9 +9,12 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from temporalio.client import WorkflowHandle
 
 from bench.joint import JOINT
 from bench.lives import LIVES, live_through
@@ -48,8 +51,9 @@ async def _main() -> int:
             seed(Store(addresses.database_url))
             temporal = await connect(target_host=addresses.temporal, namespace="default")
             client = OrderClient(temporal, "orders", load_policy(load_settings()))
-            lives = {life.name: partial(live_through, life=life) for life in LIVES}
-            for name, play in {**lives, **JOINT}.items():
+            plays: dict[str, Callable[[OrderClient], Awaitable[WorkflowHandle[Any, Any]]]] = {**JOINT}
+            plays |= {life.name: partial(live_through, life=life) for life in LIVES}
+            for name, play in plays.items():
                 path = FOLDER / f"{name}.json"
                 if path.exists() if not wanted else name not in wanted:
                     continue

@@ -333,6 +333,6 @@ def range_of(low: int | None, high: int | None, before: str = ",", unit: str = "
 
 def refusals() -> str:
     """Return every refusal: code, fact, remedy, rule."""
-    every = {**REFUSALS, **JOINT_REFUSALS}
-    rows = [[code(each), text.fact.replace("!r}", "}"), text.remedy, text.rule] for each, text in every.items()]
+    rows = [[code(each), text.fact.replace("!r}", "}"), text.remedy, text.rule]
+            for each, text in (*REFUSALS.items(), *JOINT_REFUSALS.items())]  # fmt: skip
     return table(["code", "fact", "remedy", "rule"], rows)

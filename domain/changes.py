@@ -152,6 +152,7 @@ def _authorize_anew(order: Order, card: str, status: PaymentStatus) -> Order:
             "decline_code": None,
             "number": None,
             "due_at": None,
+            "charge_unanswered": False,
         }
     )
     return order.with_(payment=payment, sequence=sequence, passed=order.passed - {DeadlineName.STORE_PAYMENT_DUE.value})

@@ -117,6 +117,8 @@ def reduced_lines(order: Order, command: Command) -> tuple[Line, ...]:
 
 def _reduction(order: Order, command: Command, at: datetime) -> Refusal | None:
     assert isinstance(command, commands.CancelItems)  # noqa: S101 - narrows the type
+    if order.payment.charge_unanswered:
+        return refuse(RefusalCode.CHARGE_IN_DOUBT, number=order.number)
     if command.actor is Actor.SELLER and command.consent is None:
         return refuse(RefusalCode.CONSENT_REQUIRED, number=order.number, actor=command.actor.value)
     for each in command.lines:

@@ -127,6 +127,8 @@ class Payment(Value):
     wallet: str | None = None
     number: str | None = None
     due_at: Instant | None = None
+    charge_unanswered: bool = False
+    """Whether a charge of this hold was asked for and not answered: it may have been made, for the amount of that time."""
 
     @property
     def points_reference(self) -> str:

@@ -86,6 +86,7 @@ def replaced_hold(order: Order, outcome: Outcome) -> Order:
             "reference": outcome.reference,
             "expires_at": outcome.expires_at,
             "status": payment_target(old.status, Result.AUTHORIZED),
+            "charge_unanswered": False,
         }
     )
     return order.with_(payment=payment, voids=(*order.voids, old.reference))
@@ -97,7 +98,13 @@ def renewed(order: Order, outcome: Outcome, now: datetime) -> Order:
     status = payment_target(old.status, outcome.result)
     if outcome.result is Result.CAPTURED:
         payment = old.model_copy(
-            update={"status": status, "captured_minor": order.total_minor, "captured_at": now, "expires_at": None}
+            update={
+                "status": status,
+                "captured_minor": order.total_minor,
+                "charge_unanswered": False,
+                "captured_at": now,
+                "expires_at": None,
+            }
         )
         return order.with_(payment=payment, flags=order.flags - {Flag.PAYMENT_PROBLEM})
     if outcome.result in (Result.LAPSED, Result.VOIDED):
@@ -132,7 +139,7 @@ def charge_failed(order: Order, waiting: InProgress, outcome: Outcome) -> Order:
         return changed
     if outcome.result is Result.UNANSWERED and old.method is not PaymentMethod.CARD:
         # Cash and points lapse never: they stay held, and the next confirmation charges them under the same key.
-        return order
+        return order.with_(payment=old.model_copy(update={"charge_unanswered": True}))
     status = payment_target(old.status, outcome.result)
     voided = order.with_(voids=_with(order, old.reference))
     return _problem(voided, old.model_copy(update={"status": status}), outcome)

@@ -81,6 +81,7 @@ class RefusalCode(StrEnum):
     REVIEW_LIMIT = "REVIEW_LIMIT"
     ALREADY_VERIFIED = "ALREADY_VERIFIED"
     CONSENT_REQUIRED = "CONSENT_REQUIRED"
+    CHARGE_IN_DOUBT = "CHARGE_IN_DOUBT"
     NOT_CHARGED = "NOT_CHARGED"
     CURRENCY_MISMATCH = "CURRENCY_MISMATCH"
     UNKNOWN_ITEM = "UNKNOWN_ITEM"
@@ -259,6 +260,11 @@ REFUSALS: dict[RefusalCode, RefusalText] = {
         "order {number} was verified at {verified_at}, and only a pending order is held for review",
         "ask the seller to cancel it, if it must not be shipped",
         "G4",
+    ),
+    _R.CHARGE_IN_DOUBT: RefusalText(
+        "a charge of order {number} was asked for and not answered, so its total cannot be changed now",
+        "confirm the shipment of what there is and refund the rest, or cancel the order",
+        "S2",
     ),
     _R.CONSENT_REQUIRED: RefusalText(
         "the {actor} cancels items of order {number} only with the buyer's consent",

@@ -144,8 +144,8 @@ def before_command(row: Row) -> tuple[Scene, Json]:
     chosen = dict(FIELDS.get(event, {}))
     scene = in_state(source, AFN if (event, row.actor) == ("ship", O) else None)
     answers = {"accept_cancellation", "decline_cancellation"}
-    if event == "cancel" and row.actor is S:
-        chosen["reason"] = "no_inventory"
+    if event == "cancel" and row.actor is not B:
+        chosen["reason"] = "no_inventory" if row.actor is S else "purchase_failed"
     elif event == "pay_again":
         scene = declined() if source is P else charge_failed()
     elif event in ("release_review", "refuse_review"):

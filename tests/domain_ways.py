@@ -137,6 +137,13 @@ def by_unconfirmed_return() -> Scene:
     return scene
 
 
+def by_failed_purchase() -> Scene:
+    """The marketplace takes the order back, for another order of the same purchase could not be placed."""
+    scene = unshipped()
+    scene.send("cancel", "system", reason="purchase_failed")
+    return scene
+
+
 WAYS: list[Way] = [
     by_buyer_pending,
     by_buyer,
@@ -153,4 +160,5 @@ WAYS: list[Way] = [
     by_refused_review,
     by_silence,
     by_unconfirmed_return,
+    by_failed_purchase,
 ]

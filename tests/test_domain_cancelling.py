@@ -37,6 +37,7 @@ from domain_ways import (
     by_buyer_unpaid,
     by_confirm_window,
     by_early_request,
+    by_failed_purchase,
     by_processing_window,
     by_refused_review,
     by_seller,
@@ -83,6 +84,7 @@ def test_every_cancellation_leaves_nothing_held_or_charged(way: Way) -> None:
         (by_store_payment_due, Actor.SYSTEM, False),
         (by_buyer_unpaid, Actor.BUYER, False),
         (by_refused_review, Actor.OPERATOR, False),
+        (by_failed_purchase, Actor.SYSTEM, False),
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )

@@ -45,6 +45,7 @@ OPEN_TO: dict[tuple[str, Actor], set[Status]] = {
     ("extend_edit", O): {P, U},  # E6
     ("cancel", B): {P, U},  # C1 G2
     ("cancel", S): {U},  # C5 G2
+    ("cancel", M): {P, U},  # P2, where another order of the purchase could not be placed
     ("cancel_items", B): {U},  # C11
     ("cancel_items", S): {U},  # C11 G2
     ("request_cancellation", B): {P, U} | CHARGED,  # C3 A1
@@ -95,7 +96,10 @@ COMPLEMENT = [
     for state, name, actor in product(ALL_STATES, COMMANDS, Actor)
     if state not in OPEN_TO.get((name, actor), set())
 ]
-SELLERS_OWN = {"cancel": {"reason": "no_inventory"}}
+OF_ACTOR: dict[tuple[str, Actor], dict[str, Any]] = {
+    ("cancel", M): {"reason": "purchase_failed"},
+    **{("cancel", actor): {"reason": "no_inventory"} for actor in (S, O)},
+}
 ALWAYS_SEEN = {Do.REFUND, Do.ASK}
 """Effects that a row which names them always has; the others depend on what is held or was changed."""
 AT_TIMES = {NoticeKind.REQUEST_DECLINED, NoticeKind.CASE_CHANGED}
@@ -105,7 +109,7 @@ BOOKKEEPING = {"history", "entries", "answers", "command_counts"}
 
 def fields(name: str, actor: Actor) -> dict[str, Any]:
     """Return what a valid command of this name holds."""
-    return FIELDS.get(name, {}) if actor is B else {**FIELDS.get(name, {}), **SELLERS_OWN.get(name, {})}
+    return {**FIELDS.get(name, {}), **OF_ACTOR.get((name, actor), {})}
 
 
 def substance(order: Order) -> dict[str, object]:
