@@ -77,6 +77,8 @@ def offered_replies(order: Order) -> tuple[Template, ...]:
 
 def rating_refusal(order: Order, command: Command, at: datetime) -> Refusal | None:
     """Return why the buyer cannot rate the seller, None when it can: once per order, and where the seller had a part in it."""
+    if order.erased_at is not None and order.closed_at is not None:
+        return refuse(RefusalCode.ORDER_COMPLETED, number=order.number, closed_at=format_instant(order.closed_at))
     if order.rating is not None:
         rated_at = format_instant(order.rating.rated_at)
         return refuse(RefusalCode.ALREADY_RATED, number=order.number, rated_at=rated_at)

@@ -349,7 +349,9 @@ class Order(Value):
     def over(self) -> bool:
         """Whether nothing more can happen to the order: refused, or closed and its personal data erased."""
         kept = self.policy.retention_window is not None and self.erased_at is None
-        return self.rejected is not None or (self.status in CLOSED and not kept)
+        charged = self.payment.captured_at is not None and self.policy.settlement_window is not None
+        unsettled = charged and self.settled_minor is None
+        return self.rejected is not None or (self.status in CLOSED and not kept and not unsettled)
 
     @property
     def anything_confirmed(self) -> bool:

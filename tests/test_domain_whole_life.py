@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from domain_kit import DAY, HOUR, MINUTE, PERSONAL, SECOND, Scene, unshipped
 from domain_life import SECRET, STAMPS, beginnings, commands
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -48,6 +48,7 @@ class Life(RuleBasedStateMachine):
         self.count = 0
         self.seen: Order = self.scene.order
         self.posted: dict[str, Movement] = {}
+        self.in_kind = False
 
     @initialize(scene=beginnings())
     def placed(self, scene: Scene) -> None:
@@ -305,7 +306,9 @@ class Life(RuleBasedStateMachine):
         }
         told = Counter(each.key for each in self.scene.notices)
         assert told.total() == len(told), told.most_common(1)
-        again = (PayRefund,) if order.payment.method is PaymentMethod.CARD else (PayRefund, Capture)
+        # A charge of cash or points that was not answered is asked for again under its key, whatever pays afterwards.
+        self.in_kind = self.in_kind or order.payment.method is not PaymentMethod.CARD
+        again = (PayRefund, Capture) if self.in_kind else (PayRefund,)
         asked = Counter(each.key for each in self.scene.effects if not isinstance(each, again))
         assert asked.total() == len(asked), asked.most_common(1)
         self.seen = order
@@ -328,6 +331,11 @@ class Life(RuleBasedStateMachine):
 class TestWholeLivesAreSound(Life.TestCase):  # type: ignore[misc,valid-type]
     """Whatever anybody sends at whatever time and the partners answer, money, stock, states and secrets are kept."""
 
+    # A whole life takes minutes to shrink; to have the shortest one of a failure, add Phase.shrink.
     settings = settings(
-        max_examples=150, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
+        max_examples=150,
+        stateful_step_count=60,
+        deadline=None,
+        phases=(Phase.explicit, Phase.reuse, Phase.generate),
+        suppress_health_check=list(HealthCheck),
     )

@@ -233,7 +233,11 @@ async def test_a_flood_of_refusals_does_not_weigh_on_what_is_published(live: Liv
     await live.mailed(number, "order_cancelled", "buyer")
     stored = live.store.order(number)
     assert stored is not None and stored.status is Status.CANCELLED
-    assert len(live.store.history(number)) == (await live.history(number))[-1].seq
+
+    async def all_recorded() -> bool:
+        return len(live.store.history(number)) == (await live.history(number))[-1].seq
+
+    await until(all_recorded, "the whole history in the store")
 
 
 async def test_a_flood_of_updates_is_answered_one_by_one(live: Live) -> None:
