@@ -25,8 +25,8 @@ stack: .venv/.run ## run the embedded stack until Ctrl-C
 	$(BIN)/python -m starter stack
 
 test: .venv/.dev ## run the whole test suite, and its live part once more without a workflow cache
-	MAX_CACHED_WORKFLOWS=0 $(BIN)/python -m pytest -m live
-	$(BIN)/python -m pytest
+	MAX_CACHED_WORKFLOWS=0 $(BIN)/python -m pytest -n 2 --dist loadfile -m "live and not patience"
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: lint types contracts docs-check test ## format, lint, types, import contracts, generated docs, tests
 

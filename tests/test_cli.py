@@ -17,6 +17,8 @@ from domain.placement import parse_placement
 from sandbox.stack import Stack
 from starter import carts
 
+pytestmark = pytest.mark.patience
+
 
 @pytest.fixture
 def cli(live: Live, stack: Stack) -> Cli:

@@ -9,6 +9,8 @@ from domain.lifecycle import actors_for
 from sandbox.stack import Stack
 from starter.command_table import ROWS
 
+pytestmark = pytest.mark.patience
+
 
 @pytest.fixture
 def cli(live: Live, stack: Stack) -> Cli:

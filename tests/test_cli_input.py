@@ -17,6 +17,8 @@ from starter import carts
 from starter.cli import app
 from starter.client import InputError
 
+pytestmark = pytest.mark.patience
+
 
 @pytest.fixture
 def cli(stack: Stack) -> Cli:

@@ -18,6 +18,8 @@ from domain.views import OrderView
 from sandbox.stack import Stack
 from starter import carts
 
+pytestmark = pytest.mark.patience
+
 
 @pytest.fixture
 def cli(live: Live, stack: Stack) -> Cli:
@@ -128,7 +130,9 @@ async def test_messages_are_listed_with_the_offered_reply(cli: Cli, live: Live) 
     wish = ("send-message", number, "please [b]cancel[/b]", "--topic", "cancellation_wish")
     assert "message M1 is sent" in (await cli.call(*wish)).out
     listed = (await cli.call("messages", number, "--as", "seller")).out
-    assert "please [b]cancel[/b]" in listed
+    # The cell may be broken between two words, but its markup is shown as it was written.
+    assert "please" in listed
+    assert "[b]cancel[/b]" in listed
     assert f"offered to the seller: `starter send-message {number} --as seller --template how_to_cancel`" in listed
     ready = ("send-message", number, "--as", "seller", "--template", "how_to_cancel", "--answer-by", "2d")
     assert (await cli.call(*ready)).code == 0

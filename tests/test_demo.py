@@ -11,6 +11,8 @@ from starter.demo import PARTS
 from starter.scenes import Scene, Stage
 from starter.stock_cli import SAMPLES
 
+pytestmark = pytest.mark.patience
+
 
 @pytest.mark.parametrize("scenes", [pytest.param(scenes, id=title) for title, scenes in PARTS])
 async def test_every_scene_goes_as_the_policy_says(

@@ -180,7 +180,11 @@ def test_a_field_outside_its_values_is_refused(changes: dict[str, Any]) -> None:
     assert next(iter(changes)) in refused(cart(**changes))
 
 
-@pytest.mark.parametrize("payload", [None, [], "cart", 5, {}, {"order_number": NUMBER}, object(), {1: {2, 3}}], ids=lambda payload: type(payload).__name__)
+@pytest.mark.parametrize(
+    "payload",
+    [None, [], "cart", 5, {}, {"order_number": NUMBER}, object(), {1: {2, 3}}],
+    ids=lambda payload: type(payload).__name__,
+)
 def test_something_that_is_no_cart_is_refused(payload: object) -> None:
     """A starter that sends no cart at all gets a refusal and never another exception."""
     assert refused(payload)
