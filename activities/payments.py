@@ -34,7 +34,7 @@ class PaymentActivities:
             if effect.wallet is not None and effect.points_minor:
                 points = await self._provider.authorize(_points_of(effect, effect.wallet))
                 if points.result is not Result.AUTHORIZED:
-                    code = f"points_{points.decline_code or points.result}"
+                    code = points.decline_code or points.result.value
                     return Outcome(result=Result.DECLINED, reference=effect.key, decline_code=code)
             outcome = await self._provider.authorize(effect)
             if effect.points_minor and outcome.result is not Result.AUTHORIZED:
@@ -75,7 +75,11 @@ class PaymentActivities:
     @activity.defn(name="ask_provider")
     async def ask(self, effect: Ask) -> Outcome:
         """Ask the provider how a payment or refund stands; nothing is moved."""
-        return await self._provider.ask(effect)
+        try:
+            return await self._provider.ask(effect)
+        except ProviderContractError as error:
+            activity.logger.error("the payment provider does not tell of %s: %s", effect.reference, error)
+            return Outcome(result=Result.UNANSWERED, reference=effect.key)
 
 
 def _points_reference(reference: str) -> str:

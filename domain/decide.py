@@ -169,6 +169,9 @@ def _authorize_again(before: Order, after: Order, now: datetime) -> tuple[Author
         # The first authorisation is given up and with it, perhaps, the reservation that it was to make.
         first = first_authorization(after, view(after, now))
         effect = effect.model_copy(update={"reservation": first.reservation, "record": first.record})
+    elif effect.method is PaymentMethod.KONBINI:
+        # A payment number is issued to somebody: the provider may need the buyer's name for it.
+        effect = effect.model_copy(update={"record": view(after, now)})
     return (effect,)
 
 
@@ -310,7 +313,11 @@ def _on_stale(order: Order, outcome: Outcome, now: datetime) -> Accepted:
     payment = order.payment
     # Cash is taken at a store whatever became of the order meanwhile: what comes in late goes back.
     late_cash = payment.method is PaymentMethod.KONBINI and payment.status is PaymentStatus.VOIDED
-    unwanted = outcome.result is Result.AUTHORIZED and (outcome.reference != payment.reference or late_cash)
+    elsewhere = outcome.reference != payment.reference
+    unwanted = outcome.result is Result.AUTHORIZED and (elsewhere or late_cash)
+    # A charge that was undone can come back where the provider fails to pay it back: it is undone once more.
+    undone = payment.status in (PaymentStatus.VOIDED, PaymentStatus.DECLINED)
+    unwanted = unwanted or (outcome.result is Result.CAPTURED and (elsewhere or undone))
     # The points held besides an authorisation go with it, and are never voided by themselves.
     if not unwanted or outcome.reference in order.voids or outcome.reference.endswith("/points"):
         return Accepted(order)

@@ -66,7 +66,7 @@ def receive(order: Order, message: Message, now: datetime) -> Verdict:
     """Decide a message that arrived at `now`, or give it the answer that its id had before."""
     command, refusal = _read(order, message)
     if command is None:
-        return _refuse_unread(order, message, refusal, now)
+        return refuse_unread(order, message, refusal, now)
     command_id = command.id or message.message_id
     known = order.answers.get(command_id)
     if known is not None and known.digest == digest(message.name, command):
@@ -76,7 +76,7 @@ def receive(order: Order, message: Message, now: datetime) -> Verdict:
     if order.command_counts.get(sender, 0) >= MAX_COMMANDS:
         most = refuse(RefusalCode.TOO_MANY_COMMANDS, number=order.number, actor=command.actor.value, most=MAX_COMMANDS)
         return Verdict(order, None, most)
-    counted = _count(order, sender)
+    counted = count(order, sender)
     event = CommandEvent(message.name, command, command_id)
     if known is not None:
         reused = refuse(RefusalCode.COMMAND_ID_REUSED, number=order.number, command_id=command_id)
@@ -86,7 +86,7 @@ def receive(order: Order, message: Message, now: datetime) -> Verdict:
 
 def engine_error(order: Order, message: Message, now: datetime) -> Verdict:
     """Refuse a message on which the engine itself failed: the order stays as it was and goes on."""
-    return _refuse_unread(order, message, refuse(RefusalCode.ENGINE_ERROR, number=order.number), now)
+    return refuse_unread(order, message, refuse(RefusalCode.ENGINE_ERROR, number=order.number), now)
 
 
 def wants_turn_before(message: Message, deadline: Deadline, now: datetime, order: Order) -> bool:
@@ -152,7 +152,8 @@ def _short(text: str) -> str:
     return text.encode()[:400].decode(errors="ignore")
 
 
-def _refuse_unread(order: Order, message: Message, refusal: Refusal | None, now: datetime) -> Verdict:
+def refuse_unread(order: Order, message: Message, refusal: Refusal | None, now: datetime) -> Verdict:
+    """Refuse a message that is no command, and note it, as long as there are not too many."""
     unread = "unread"
     if order.command_counts.get(unread, 0) >= MAX_COMMANDS:
         return Verdict(order, None, refusal)
@@ -168,10 +169,11 @@ def _refuse_unread(order: Order, message: Message, refusal: Refusal | None, now:
         command_id=message.message_id,
         refusal=refusal,
     )
-    return Verdict(_append(_count(order, unread), entry), None, refusal)
+    return Verdict(_append(count(order, unread), entry), None, refusal)
 
 
-def _count(order: Order, who: str) -> Order:
+def count(order: Order, who: str) -> Order:
+    """Return the order with one more command counted against `who`."""
     counts = {**order.command_counts, who: order.command_counts.get(who, 0) + 1}
     return order.with_(command_counts=counts)
 

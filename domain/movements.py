@@ -6,7 +6,7 @@ the ledger takes in each id once. An entry's `amount_minor` is positive for a de
 Policy: S7, R5.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -64,7 +64,12 @@ def movements(order: Order) -> tuple[Movement, ...]:
         found.append(_refund(order, refund))
         found.extend(_refund_paid(order, refund))
     if order.settled_minor is not None:
-        found.append(_settlement(order, order.settled_minor, charged_at))
+        found.append(
+            _settlement(order, order.settled_minor, charged_at + (order.policy.settlement_window or timedelta(0)))
+        )
+    elif order.policy.settlement_window is None and order.completed_at is not None:
+        # An order placed before there was a settlement period has no deadline for it: its completion settles it.
+        found.append(_settlement(order, _left_in_settlement(order, found), order.completed_at))
     return tuple(sorted((each for each in found if each.entries), key=lambda each: each.at))
 
 
@@ -73,8 +78,12 @@ def in_settlement(order: Order) -> int:
 
     At the end of the settlement period this is what becomes available. Policy: S7.
     """
+    return _left_in_settlement(order, movements(order))
+
+
+def _left_in_settlement(order: Order, posted: Iterable[Movement]) -> int:
     account = _settlement_account(order)
-    entries = (entry for each in movements(order) for entry in each.entries if entry.account == account)
+    entries = (entry for each in posted for entry in each.entries if entry.account == account)
     return -sum(entry.amount_minor for entry in entries)
 
 
@@ -153,12 +162,12 @@ def _refund_paid(order: Order, refund: Refund) -> Iterator[Movement]:
         )
 
 
-def _settlement(order: Order, settled_minor: int, charged_at: datetime) -> Movement:
+def _settlement(order: Order, settled_minor: int, at: datetime) -> Movement:
     return _movement(
         order,
         MovementKind.SETTLEMENT,
         "settlement",
-        charged_at + (order.policy.settlement_window or timedelta(0)),
+        at,
         (_settlement_account(order), settled_minor),
         (_available_account(order), -settled_minor),
     )

@@ -172,7 +172,7 @@ def check_against_policy(placement: Placement, policy: PolicySnapshot) -> None:
     for each in sorted(wanted - set(policy.payment_methods)):
         taken = ", ".join(policy.payment_methods)
         errors.append(f"payment: {each} is not taken by marketplace {placement.marketplace}; use one of: {taken} (P5)")
-    if placement.shipping_option in policy.shipping_options and points >= _total(placement, policy) > 0:
+    if placement.shipping_option in policy.shipping_options and points >= placed_total(placement, policy) > 0:
         errors.append(
             f"payment.points_minor: {points} would pay it all; at most the total less 1, or method points (P5)"
         )
@@ -182,7 +182,8 @@ def check_against_policy(placement: Placement, policy: PolicySnapshot) -> None:
         raise PlacementError("; ".join(errors))
 
 
-def _total(placement: Placement, policy: PolicySnapshot) -> int:
+def placed_total(placement: Placement, policy: PolicySnapshot) -> int:
+    """Return what a placement comes to, lines and shipping fee, in minor units."""
     items = sum(line.quantity * line.unit_price.amount_minor for line in placement.lines)
     return items + policy.shipping_options[placement.shipping_option]
 
@@ -199,7 +200,7 @@ def open_order(place: PlaceOrder, placed_at: datetime) -> Order:
         Line(sku=line.sku, title=line.title, quantity=line.quantity, unit_price_minor=line.unit_price.amount_minor)
         for line in placement.lines
     )
-    total = _total(placement, policy)
+    total = placed_total(placement, policy)
     above = policy.review_above_minor
     held = above is not None and total > above
     return Order(

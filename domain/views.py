@@ -187,6 +187,14 @@ def _merged(refund: Refund) -> Refund:
     return refund.model_copy(update={"parts": (part,)})
 
 
+def _note(full: OrderView, hidden: bool) -> str | None:
+    """Return what the seller reads of a cancellation's note: its own, or that of a buyer it knows."""
+    cancellation = full.cancellation
+    if cancellation is None or (cancellation.actor is Actor.BUYER and hidden):
+        return None
+    return cancellation.note if cancellation.actor in (Actor.SELLER, Actor.BUYER) else None
+
+
 def seller_view(full: OrderView) -> OrderView:
     """Return the part of `full` that the order's seller may see (G1, A7, P5)."""
     hidden = full.verified_at is None
@@ -200,6 +208,7 @@ def seller_view(full: OrderView) -> OrderView:
     return full.model_copy(
         update={
             "request": full.request and full.request.model_copy(update={"note": None if hidden else full.request.note}),
+            "cancellation": full.cancellation and full.cancellation.model_copy(update={"note": _note(full, hidden)}),
             "buyer": None if hidden else buyer,
             "address": None if hidden else full.address,
             "payment": None,

@@ -8,8 +8,8 @@ from temporalio.common import SearchAttributeKey, SearchAttributePair, SearchAtt
 from domain.base import format_instant
 from domain.deadlines import SUMMARIES, acting_deadline, deadlines
 from domain.money import format_money
-from domain.order import Order, Status
-from domain.placement import PlaceOrder
+from domain.order import Flag, Order, Status
+from domain.placement import PlaceOrder, placed_total
 
 STATUS = SearchAttributeKey.for_keyword("OrderStatus")
 SELLER = SearchAttributeKey.for_keyword("OrderSeller")
@@ -44,7 +44,11 @@ def first_attributes(place: PlaceOrder) -> TypedSearchAttributes:
     if not place.policy.live_attributes:
         return TypedSearchAttributes([seller])
     deadline = SearchAttributePair(NEXT_DEADLINE, datetime.now(UTC) + place.policy.processing_window)
-    return TypedSearchAttributes([seller, SearchAttributePair(STATUS, Status.PENDING.value), deadline])
+    pairs: list[SearchAttributePair[Any]] = [seller, SearchAttributePair(STATUS, Status.PENDING.value), deadline]
+    above = place.policy.review_above_minor
+    if above is not None and placed_total(place.placement, place.policy) > above:
+        pairs.append(SearchAttributePair(FLAGS, [Flag.IN_REVIEW.value]))
+    return TypedSearchAttributes(pairs)
 
 
 def details(order: Order, now: datetime) -> str:

@@ -21,6 +21,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.order import Actor, HistoryEntry, Order
     from domain.placement import PlacementError, first_authorization, open_order
     from domain.refusals import Refusal, RefusalCode, refuse
+    from domain.releases import is_later_command, receive_as_first
     from domain.views import OrderView, view
     from workflows.display import attribute_updates, details, shown
     from workflows.effects import AT_ONCE, activity_of, summary
@@ -189,7 +190,11 @@ class OrderWorkflow:
         try:
             if workflow.unsafe.is_replaying() and workflow.patched(fault):
                 raise RuntimeError("the engine failed on this command when it came")
-            verdict = receive(self._order, event, now)
+            if is_later_command(self._order, event) and not workflow.patched(f"later-command-{event.message_id}"):
+                # This order was placed before the command was known, and refused it when it came.
+                verdict = receive_as_first(self._order, event, now)
+            else:
+                verdict = receive(self._order, event, now)
         except Exception:  # noqa: BLE001 - a bug in deciding one command must not block the order
             # The marker makes the refusal stand: once the bug is mended, a replay would decide the command otherwise.
             workflow.patched(fault)
@@ -218,6 +223,8 @@ class OrderWorkflow:
 
     def _perform(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
+            if effect.key in self._running:
+                continue
             self._running[effect.key] = effect
             self._keep(asyncio.create_task(self._in_background(effect)))
 

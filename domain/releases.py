@@ -1,0 +1,56 @@
+"""What the first release of the engine answered, for orders that were placed on it.
+
+Such an order may have refused a command that is known today; when its history is replayed, it must refuse it again. An
+order of the first release is known by its policy snapshot, which has no retention period.
+"""
+
+from datetime import datetime
+
+from domain.commands import Command, UnreadableCommandError, parse_command
+from domain.decide import CommandEvent, Refused
+from domain.guards import no_row_refusal
+from domain.journal import Message, Verdict, count, record, refuse_unread
+from domain.order import Actor, Order, Status
+from domain.refusals import RefusalCode, refuse
+
+FIRST_COMMANDS = (
+    "edit",
+    "cancel",
+    "request_cancellation",
+    "accept_cancellation",
+    "decline_cancellation",
+    "ship",
+    "deliver",
+    "extend_edit",
+    "pay_again",
+    "flag_oversold",
+)
+"""The commands of the first release."""
+_CHARGED = (Status.PARTIALLY_SHIPPED, Status.SHIPPED, Status.DELIVERED)
+
+
+def is_later_command(order: Order, message: Message) -> bool:
+    """Return whether an order of the first release would have refused the message as it stands, for want of a row."""
+    if order.policy.retention_window is not None:
+        return False
+    if message.name not in FIRST_COMMANDS:
+        return True
+    actor = message.payload.get("actor") if isinstance(message.payload, dict) else None
+    wish = message.name == "request_cancellation" and actor == Actor.BUYER and order.status in _CHARGED
+    return wish or (message.name == "cancel" and actor == Actor.SYSTEM)
+
+
+def receive_as_first(order: Order, message: Message, now: datetime) -> Verdict:
+    """Refuse a later command as the first release did: unknown, or not open in this state to this actor."""
+    if message.name not in FIRST_COMMANDS:
+        known = ", ".join(FIRST_COMMANDS)
+        unknown = refuse(RefusalCode.UNKNOWN_COMMAND, number=order.number, name=message.name[:60], commands=known)
+        return refuse_unread(order, message, unknown, now)
+    try:
+        command: Command = parse_command(message.name, message.payload)
+    except UnreadableCommandError as error:
+        return refuse_unread(order, message, refuse(RefusalCode.INVALID_COMMAND, errors=str(error)[:400]), now)
+    counted = count(order, command.actor)
+    refused = no_row_refusal(counted, message.name, command.actor)
+    event = CommandEvent(message.name, command, command.id or message.message_id)
+    return record(counted, event, Refused(refused, counted), now)
