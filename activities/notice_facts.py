@@ -113,9 +113,9 @@ def message_facts(order: OrderView, message: OrderMessage) -> dict[str, Any]:
     }
 
 
-def case_facts(order: OrderView, case: Case) -> dict[str, Any]:
-    """Return `case` and the units that it is about."""
-    return {"case": case, "concerned": titled(order, case.quantities)}
+def case_facts(order: OrderView, case: Case, opened: bool) -> dict[str, Any]:
+    """Return `case`, the units that it is about, and whether it is told of for the first time."""
+    return {"case": case, "concerned": titled(order, case.quantities), "opened": opened}
 
 
 def subject_facts(notice: Notice, order: OrderView) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def subject_facts(notice: Notice, order: OrderView) -> dict[str, Any]:
     elif kind in CASE_KINDS:
         for case in order.cases:
             if case.case_id == wanted:
-                return case_facts(order, case)
+                return case_facts(order, case, notice.kind is NoticeKind.CASE_OPENED)
     else:
         return {}
     raise ValueError(f"notice {notice.key} is about {wanted}, which order {order.number} does not have")

@@ -10,6 +10,7 @@ from temporalio import activity
 
 from activities.provider import PaymentProvider, ProviderContractError
 from domain.effects import Ask, Authorize, Capture, Outcome, PayRefund, Result, Void
+from domain.placement import points_reference
 from store.stock import Shortage
 from store.store import NumberTaken, Store
 
@@ -49,8 +50,9 @@ class PaymentActivities:
         """Charge the hold: CAPTURED, DECLINED, or LAPSED or VOIDED where there is no hold left to charge."""
         try:
             outcome = await self._provider.capture(effect)
-            if effect.points_minor and outcome.result is Result.CAPTURED:
-                outcome = await self._provider.capture(_points_part(effect))
+            if effect.points_reference and effect.points_minor and outcome.result is Result.CAPTURED:
+                points = {"reference": effect.points_reference, "amount_minor": effect.points_minor}
+                outcome = await self._provider.capture(effect.model_copy(update=points))
         except ProviderContractError as error:
             return _refused(effect.key, error)
         return outcome.model_copy(update={"reference": effect.key})
@@ -59,8 +61,6 @@ class PaymentActivities:
     async def void(self, effect: Void) -> Outcome:
         """Make sure that nothing is held or charged under the reference: VOIDED."""
         outcome = await self._provider.void(effect)
-        if effect.with_points:
-            await self._provider.void(effect.model_copy(update={"reference": _points_reference(effect.reference)}))
         return outcome.model_copy(update={"round": effect.round})
 
     @activity.defn(name="refund")
@@ -82,23 +82,14 @@ class PaymentActivities:
             return Outcome(result=Result.UNANSWERED, reference=effect.key)
 
 
-def _points_reference(reference: str) -> str:
-    return f"{reference}/points"
-
-
 def _points_of(effect: Authorize, wallet: str) -> Authorize:
     """Return the hold of the points that an authorisation uses besides the card."""
-    changes = {"reference": _points_reference(effect.reference), "amount_minor": effect.points_minor, "card": wallet}
+    changes = {"reference": points_reference(effect.reference), "amount_minor": effect.points_minor, "card": wallet}
     return effect.model_copy(update={**changes, "points_minor": 0, "wallet": None})
 
 
 def _points_void(effect: Authorize) -> Void:
-    return Void(reference=_points_reference(effect.reference), order_number=effect.order_number, at=effect.at)
-
-
-def _points_part(effect: Capture) -> Capture:
-    changes = {"reference": _points_reference(effect.reference), "amount_minor": effect.points_minor}
-    return effect.model_copy(update={**changes, "points_minor": 0})
+    return Void(reference=points_reference(effect.reference), order_number=effect.order_number, at=effect.at)
 
 
 def _refused(key: str, error: ProviderContractError) -> Outcome:

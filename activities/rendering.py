@@ -84,7 +84,8 @@ RECIPIENTS: Mapping[NoticeKind, frozenset[Actor]] = {
 """Whom each kind of notice can be written to."""
 
 _HERE = Path(__file__).parent
-_POLICY = SMTP.clone(cte_type="7bit")
+# Folded headers lose or gain blanks between encoded words; 998 is the longest line that mail allows.
+_POLICY = SMTP.clone(cte_type="7bit", max_line_length=998)
 
 
 @lru_cache

@@ -63,6 +63,9 @@ class Case(Value):
     changed_at: Instant
     due_at: Instant | None = None
     note: str | None = None
+    """What whoever opened it wrote."""
+    answer: str | None = None
+    """What was written with its newest step."""
     refund_id: str | None = None
 
     @property

@@ -214,8 +214,8 @@ def stepped(order: Order, name: str, command: Command, at: datetime) -> Order:
         CaseStatus.AUTHORIZED: at + order.policy.transit_window,
         CaseStatus.WAITING: getattr(command, "until", None),
     }
-    note = getattr(command, "note", None) or case.note
-    moved = case.model_copy(update={"status": target, "changed_at": at, "due_at": due_at.get(target), "note": note})
+    answer = getattr(command, "note", None)
+    moved = case.model_copy(update={"status": target, "changed_at": at, "due_at": due_at.get(target), "answer": answer})
     changed = _replaced(order, moved)
     if name == "receive_parcel":
         fee = (DeductionKind.RETURN_FEE, order.policy.return_fee_minor)
@@ -224,7 +224,7 @@ def stepped(order: Order, name: str, command: Command, at: datetime) -> Order:
     if name == "grant_claim":
         lines = lines_of_units(order, case.quantities)
         changed = _settled(changed, case.case_id, lines, RefundReason.GUARANTEE_CLAIM, None, command, at)
-    return flagged(changed)
+    return flagged(changed) if order.payment.captured_at is None else without_rest(changed, at)
 
 
 def _settled(
@@ -258,6 +258,17 @@ def settled_by_refund(order: Order, command: commands.RefundForm, at: datetime) 
     case = next(each for each in changed.cases if each.case_id == command.case_id)
     made = next((each.refund_id for each in reversed(order.refunds) if each.case_id == case.case_id), None)
     return _replaced(changed, case.model_copy(update={"refund_id": made}))
+
+
+def without_rest(order: Order, at: datetime) -> Order:
+    """Return the order with every case ended that waits for a refund and whose items have been refunded otherwise."""
+    for case in order.cases:
+        target = _target(case, "refund")
+        if target is not None and not lines_of_units(order, case.quantities):
+            last = next((each.refund_id for each in reversed(order.refunds)), None)
+            ended_now = {"status": target, "changed_at": at, "due_at": None, "refund_id": case.refund_id or last}
+            order = _replaced(order, case.model_copy(update=ended_now))
+    return flagged(order)
 
 
 def due(order: Order, at: datetime) -> Order:

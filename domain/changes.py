@@ -31,7 +31,7 @@ from domain.order import (
     Status,
 )
 from domain.payment import edited_fee
-from domain.placement import authorization_reference, points_used
+from domain.placement import authorization_reference, points_reference, points_used
 from domain.reasons import BuyerReason, SellerReason, SystemReason
 from domain.refund import PaymentMethod, RefundStatus
 from domain.refund_payments import asked_again, from_form, retried
@@ -56,7 +56,7 @@ def cancelled(order: Order, cancellation: Cancellation) -> Order:
     """Cancel: one actor, one reason, and whatever may be held is to be voided (C9)."""
     payment, voids = order.payment, order.voids
     if payment.status in (PaymentStatus.AUTHORIZING, PaymentStatus.AWAITING, PaymentStatus.AUTHORIZED):
-        voids = voids if payment.reference in voids else (*voids, payment.reference)
+        voids = (*voids, *(each for each in payment.references if each not in voids))
         status = payment_target(payment.status, "cancelled")
         payment = payment.model_copy(update={"status": status, "authorized_minor": 0, "expires_at": None})
     ended = cases.ended(order, cancellation.at) if order.cases else order
@@ -115,6 +115,8 @@ def _decline_cancellation(order: Order, command: Command, at: datetime) -> Order
     if order.status not in OPEN:
         return cases.stepped(order, "decline_cancellation", command, at)
     answered = _answer(order, "decline_cancellation", command.actor, at)
+    if answered.request is not None and isinstance(command, commands.DeclineCancellation):
+        answered = answered.with_(request=answered.request.model_copy(update={"answer": command.note}))
     return answered.with_(flags=order.flags - {Flag.BUYER_REQUESTED_CANCELLATION})
 
 
@@ -128,11 +130,13 @@ def _edit(order: Order, command: Command, at: datetime) -> Order:
     )
     total, payment = edited.total_minor, order.payment
     if payment.status is PaymentStatus.AUTHORIZED:
-        return edited.with_(payment=_of_total(payment, total).model_copy(update={"authorized_minor": total}))
+        # Cash and points are held as they were paid; a card's hold has been replaced by one of the new total.
+        held = max(total, payment.authorized_minor) if payment.method is not PaymentMethod.CARD else total
+        return edited.with_(payment=_of_total(payment, total).model_copy(update={"authorized_minor": held}))
     unpaid = payment.status in (PaymentStatus.AUTHORIZING, PaymentStatus.AWAITING)
     if unpaid and total != payment.amount_minor:
         # Nothing is held yet: the authorisation under way is given up for one of the new total.
-        anew = edited.with_(voids=(*edited.voids, payment.reference))
+        anew = edited.with_(voids=(*edited.voids, *payment.references))
         return _authorize_anew(anew, payment.card, PaymentStatus.AUTHORIZING)
     return edited.with_(payment=_of_total(payment, total))
 
@@ -144,11 +148,14 @@ def _of_total(payment: Payment, total: int) -> Payment:
 
 def _authorize_anew(order: Order, card: str, status: PaymentStatus) -> Order:
     sequence = order.sequence + 1
-    payment = _of_total(order.payment, order.total_minor).model_copy(
+    reference = authorization_reference(order.number, sequence)
+    payment = _of_total(order.payment, order.total_minor)
+    payment = payment.model_copy(
         update={
             "status": status,
             "card": card,
-            "reference": authorization_reference(order.number, sequence),
+            "reference": reference,
+            "points_reference": points_reference(reference) if payment.points_minor else None,
             "decline_code": None,
             "number": None,
             "due_at": None,
@@ -163,7 +170,7 @@ def _pay_again(order: Order, command: Command, at: datetime) -> Order:
     given = order.payment.model_copy(update={"method": PaymentMethod.CARD})
     if command.points_minor is not None:
         wallet = given.wallet or f"points-{order.buyer.buyer_id}" if command.points_minor else given.wallet
-        given = given.model_copy(update={"points_minor": command.points_minor, "wallet": wallet})
+        given = given.model_copy(update={"points_chosen": command.points_minor, "wallet": wallet})
     changed = order.with_(payment=given)
     return _authorize_anew(changed, command.card, payment_target(order.payment.status, "pay_again"))
 
@@ -209,6 +216,7 @@ def _cancel_items(order: Order, command: Command, at: datetime) -> Order:
 def _refund(order: Order, command: Command, at: datetime) -> Order:
     assert isinstance(command, commands.RefundForm)  # noqa: S101 - narrows the type
     refunded = cases.settled_by_refund(from_form(order, command, at), command, at)
+    refunded = cases.without_rest(refunded, at) if order.cases else refunded
     ends = order.delivered_at is None and refunded.delivered_at is not None and bool(order.cases)
     return cases.arrived(refunded, at) if ends else refunded
 
@@ -373,6 +381,7 @@ def apply_verdict(order: Order, outcome: Outcome, now: datetime) -> Order:
             "authorized_minor": order.payment.amount_minor if held else 0,
             "expires_at": outcome.expires_at,
             "decline_code": outcome.decline_code,
+            "points_reference": order.payment.points_reference if held else None,
         }
     )
     flags = order.flags - {Flag.PAYMENT_PROBLEM} if held else order.flags | {Flag.PAYMENT_PROBLEM}

@@ -156,9 +156,8 @@ def void_effects(before: Order, after: Order, now: datetime) -> tuple[Void, ...]
 
 
 def void_effect(order: Order, reference: str, now: datetime, round_number: int = 1) -> Void:
-    """Return the void of one reference, and of the points that may be held besides it."""
-    points = order.payment.wallet is not None
-    return Void(reference=reference, order_number=order.number, at=now, round=round_number, with_points=points)
+    """Return the void of one reference."""
+    return Void(reference=reference, order_number=order.number, at=now, round=round_number)
 
 
 def _authorize_again(before: Order, after: Order, now: datetime) -> tuple[Authorize, ...]:

@@ -84,7 +84,7 @@ class Authorize(Value):
 
 
 class Capture(Value):
-    """Charge `amount_minor` of the hold `reference`, and `points_minor` of the points held besides."""
+    """Charge `amount_minor` of the hold `reference`, and `points_minor` of the points held under `points_reference`."""
 
     reference: str
     order_number: str
@@ -92,6 +92,7 @@ class Capture(Value):
     currency: str
     at: Instant
     points_minor: int = 0
+    points_reference: str | None = None
 
     @property
     def key(self) -> str:
@@ -106,7 +107,6 @@ class Void(Value):
     order_number: str
     at: Instant
     round: int = 1
-    with_points: bool = False
 
     @property
     def key(self) -> str:

@@ -19,15 +19,16 @@ def erased(order: Order, at: datetime) -> Order:
     blank = dict.fromkeys(("recipient", "line1", "city", "postal_code"), ERASED)
     address = order.address.model_copy(update={**blank, "line2": None, "region": None})
     no_note = {"note": None}
+    no_answer = {"note": None, "answer": None}
     return order.with_(
         buyer=buyer,
         address=address,
         business=None,
-        request=order.request and order.request.model_copy(update=no_note),
+        request=order.request and order.request.model_copy(update=no_answer),
         cancellation=order.cancellation and order.cancellation.model_copy(update=no_note),
         reductions=tuple(each.model_copy(update={"consent": ERASED}) for each in order.reductions),
         refunds=tuple(each.model_copy(update={"memo": None}) for each in order.refunds),
-        cases=tuple(each.model_copy(update=no_note) for each in order.cases),
+        cases=tuple(each.model_copy(update=no_answer) for each in order.cases),
         messages=tuple(each.model_copy(update={"text": None}) for each in order.messages),
         rating=order.rating and order.rating.model_copy(update={"comment": None}),
         review=order.review and order.review.model_copy(update={"reason": ERASED}),

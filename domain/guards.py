@@ -84,7 +84,7 @@ def _payment_needed(order: Order, command: Command, at: datetime) -> Refusal | N
 def _points_fit(order: Order, command: Command, at: datetime) -> Refusal | None:
     assert isinstance(command, commands.PayAgain)  # noqa: S101 - narrows the type
     points, total = command.points_minor or 0, order.total_minor
-    kept = order.payment.points_minor if command.points_minor is None else points
+    kept = order.payment.points_chosen if command.points_minor is None else points
     wanted = [PaymentMethod.CARD, PaymentMethod.POINTS] if kept else [PaymentMethod.CARD]
     missing = [each for each in wanted if each not in order.policy.payment_methods]
     if missing:

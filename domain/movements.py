@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from domain.base import Instant, Value
 from domain.order import Fulfilment, Order
-from domain.refund import DeductionKind, PaymentMethod, Refund, RefundStatus
+from domain.refund import DeductionKind, PaymentMethod, Refund
 
 PROVIDER_CLEARING = "provider:clearing"
 POINTS = "points"
@@ -149,7 +149,7 @@ def _shipping_part(refund: Refund) -> int:
 def _refund_paid(order: Order, refund: Refund) -> Iterator[Movement]:
     """Post what the provider has paid back, one movement for each payment method."""
     for part in refund.parts:
-        if part.status is not RefundStatus.PAID or part.paid_at is None:
+        if part.paid_at is None:
             continue
         source = POINTS if part.method is PaymentMethod.POINTS else PROVIDER_CLEARING
         yield _movement(

@@ -109,7 +109,7 @@ class Payment(Value):
 
     `reference` names the authorisation at the provider (`<order number>/<sequence>/authorize`); `authorized_minor` and
     `captured_minor` are in minor units; `expires_at` is when the hold lapses. Of `amount_minor`, `points_minor` are paid
-    with points from `wallet`, held under `<reference>/points`; with method points all of it is, and `card` is the wallet.
+    with points from `wallet`; with method points all of it is, and `card` is the wallet.
     `number` is a convenience store's payment number, to be paid until `due_at`.
     """
 
@@ -124,6 +124,10 @@ class Payment(Value):
     captured_at: Instant | None = None
     method: PaymentMethod = PaymentMethod.CARD
     points_minor: int = 0
+    points_chosen: int = 0
+    """The points that the buyer chose to use; an order that has become smaller uses fewer of them."""
+    points_reference: str | None = None
+    """Under which the points are held; they never lapse, and stay held there while the card's hold is replaced."""
     wallet: str | None = None
     number: str | None = None
     due_at: Instant | None = None
@@ -131,9 +135,9 @@ class Payment(Value):
     """Whether a charge of this hold was asked for and not answered: it may have been made, for the amount of that time."""
 
     @property
-    def points_reference(self) -> str:
-        """The reference of the points that are held besides."""
-        return f"{self.reference}/points"
+    def references(self) -> tuple[str, ...]:
+        """Everything that may be held or charged: the authorisation, and the points besides."""
+        return (self.reference,) if self.points_reference is None else (self.reference, self.points_reference)
 
 
 class ReviewStatus(StrEnum):
@@ -180,6 +184,8 @@ class CancellationRequest(Value):
     note: str | None = None
     requested_at: Instant
     answered_at: Instant | None = None
+    answer: str | None = None
+    """What the seller wrote with its answer."""
 
 
 class Cancellation(Value):

@@ -10,7 +10,7 @@ from domain.effects import Authorize, Capture, Effect, Outcome, Reservation, Res
 from domain.guards import edited_lines
 from domain.lifecycle import payment_target
 from domain.order import Flag, InProgress, Line, Order, Payment, PaymentStatus, Status
-from domain.placement import authorization, authorization_reference, points_used
+from domain.placement import authorization, authorization_reference, points_reference, points_used
 from domain.refund import PaymentMethod
 
 
@@ -35,7 +35,9 @@ def _needed_by_edit(order: Order, command: Edit, now: datetime) -> Effect | None
     total = edited_fee(order, command) + sum(line.quantity * line.unit_price_minor for line in lines)
     reservation = _both_quantities(order, lines) if lines != order.lines else None
     in_cash = order.payment.method is PaymentMethod.KONBINI
-    held = order.payment.status is PaymentStatus.AUTHORIZED and not in_cash
+    # Points lapse never: an order of points alone that has become smaller is charged less of the hold that it has.
+    enough = order.payment.method is PaymentMethod.POINTS and total <= order.payment.authorized_minor
+    held = order.payment.status is PaymentStatus.AUTHORIZED and not in_cash and not enough
     if held and (reservation is not None or total != order.total_minor):
         return _authorize(order, total, now, reservation)
     if reservation is not None:
@@ -70,6 +72,7 @@ def _needed_by_ship(order: Order, now: datetime) -> Effect | None:
         currency=order.currency,
         at=now,
         points_minor=points,
+        points_reference=payment.points_reference,
     )
 
 
@@ -118,6 +121,7 @@ def renewed(order: Order, outcome: Outcome, now: datetime) -> Order:
             "authorized_minor": order.total_minor,
             "expires_at": outcome.expires_at,
             "decline_code": None,
+            "points_reference": _points_held(order, outcome.reference),
         }
     )
     # What was held before has lapsed or failed; voiding it all the same costs nothing and leaves no doubt.
@@ -125,32 +129,43 @@ def renewed(order: Order, outcome: Outcome, now: datetime) -> Order:
     return order.with_(payment=payment, voids=voids)
 
 
+def _points_held(order: Order, reference: str) -> str | None:
+    """Return where the points are held once `reference` is authorised: where they were, or besides it."""
+    payment = order.payment
+    fresh = points_reference(reference) if points_used(payment, order.total_minor) else None
+    return payment.points_reference or fresh
+
+
 def charge_failed(order: Order, waiting: InProgress, outcome: Outcome) -> Order:
     """Keep what a refused or unanswered hold or charge has left behind: nothing held that is not wanted."""
     old = order.payment
     if not waiting.reference.endswith("/capture"):
         doubtful = outcome.result is Result.UNANSWERED and waiting.reference.endswith("/authorize")
-        changed = order.with_(voids=_with(order, waiting.reference)) if doubtful else order
+        changed = order
+        if doubtful:
+            fresh = old.points_reference is None and old.wallet is not None
+            late = (waiting.reference, points_reference(waiting.reference)) if fresh else (waiting.reference,)
+            changed = order.with_(voids=_with(order, *late))
         if waiting.name == "ship" and outcome.result is Result.DECLINED:
             status = payment_target(old.status, outcome.result)
             held = old.status is PaymentStatus.AUTHORIZED
-            changed = changed.with_(voids=_with(changed, old.reference)) if held else changed
+            changed = changed.with_(voids=_with(changed, *old.references)) if held else changed
             return _problem(changed, old.model_copy(update={"status": status}), outcome)
         return changed
     if outcome.result is Result.UNANSWERED and old.method is not PaymentMethod.CARD:
         # Cash and points lapse never: they stay held, and the next confirmation charges them under the same key.
         return order.with_(payment=old.model_copy(update={"charge_unanswered": True}))
     status = payment_target(old.status, outcome.result)
-    voided = order.with_(voids=_with(order, old.reference))
+    voided = order.with_(voids=_with(order, *old.references))
     return _problem(voided, old.model_copy(update={"status": status}), outcome)
 
 
 def _problem(order: Order, payment: Payment, outcome: Outcome) -> Order:
-    gone = {"decline_code": outcome.decline_code, "authorized_minor": 0, "expires_at": None}
+    gone = {"decline_code": outcome.decline_code, "authorized_minor": 0, "expires_at": None, "points_reference": None}
     payment = payment.model_copy(update=gone)
     flags = order.flags | {Flag.PAYMENT_PROBLEM} if outcome.result is Result.DECLINED else order.flags
     return order.with_(payment=payment, flags=flags)
 
 
-def _with(order: Order, reference: str) -> tuple[str, ...]:
-    return order.voids if reference in order.voids else (*order.voids, reference)
+def _with(order: Order, *references: str) -> tuple[str, ...]:
+    return (*order.voids, *(each for each in references if each not in order.voids))

@@ -233,13 +233,16 @@ def open_order(place: PlaceOrder, placed_at: datetime) -> Order:
 
 def _payment(placement: Placement, total: int) -> Payment:
     paid, wallet = placement.payment, f"points-{placement.buyer.buyer_id}"
+    reference = authorization_reference(placement.order_number, 1)
     return Payment(
         status=PaymentStatus.AUTHORIZING,
         card=paid.card or (wallet if paid.method is PaymentMethod.POINTS else paid.method.value),
-        reference=authorization_reference(placement.order_number, 1),
+        reference=reference,
         amount_minor=total,
         method=paid.method,
         points_minor=paid.points_minor,
+        points_chosen=paid.points_minor,
+        points_reference=points_reference(reference) if paid.points_minor else None,
         wallet=wallet if paid.points_minor else None,
     )
 
@@ -262,6 +265,11 @@ def authorization_reference(number: str, sequence: int) -> str:
     return f"{number}/{sequence}/authorize"
 
 
+def points_reference(reference: str) -> str:
+    """Return the key under which points are held besides the authorisation `reference`."""
+    return f"{reference}/points"
+
+
 def first_authorization(order: Order, record: OrderView) -> Authorize:
     """Return the effect that every order begins with: reserve its stock, write its record, hold its total (P4, P5)."""
     reservation = Reservation(
@@ -276,14 +284,18 @@ def first_authorization(order: Order, record: OrderView) -> Authorize:
 
 def points_used(payment: Payment, total_minor: int) -> int:
     """Return how many of the points chosen pay a total: at least one minor unit is left to the card (P5)."""
-    return max(0, min(payment.points_minor, total_minor - 1)) if payment.method is PaymentMethod.CARD else 0
+    return max(0, min(payment.points_chosen, total_minor - 1)) if payment.method is PaymentMethod.CARD else 0
 
 
 def authorization(order: Order, reference: str, total_minor: int, now: datetime) -> Authorize:
-    """Return the effect that holds `total_minor` by the order's payment method: points as far as they were chosen, the rest
-    on the card (P5)."""
+    """Return the effect that holds `total_minor` by the order's payment method (P5).
+
+    Points are used as far as they were chosen, the rest is on the card. Points that are held already stay where they are, so
+    that no wallet has to hold them twice.
+    """
     payment = order.payment
     points = points_used(payment, total_minor)
+    held = payment.points_reference not in (None, points_reference(reference))
     return Authorize(
         reference=reference,
         order_number=order.number,
@@ -293,6 +305,6 @@ def authorization(order: Order, reference: str, total_minor: int, now: datetime)
         at=now,
         method=payment.method,
         due_at=now + order.policy.store_payment_window if payment.method is PaymentMethod.KONBINI else None,
-        points_minor=points,
-        wallet=payment.wallet if points else None,
+        points_minor=0 if held else points,
+        wallet=payment.wallet if points and not held else None,
     )

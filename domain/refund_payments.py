@@ -91,7 +91,7 @@ def _parts(order: Order, amount: int, sequence: int, at: datetime) -> tuple[Refu
     payment, parts = order.payment, []
     points = payment.points_minor if payment.method is PaymentMethod.CARD else 0
     paid = [(payment.method, payment.reference, payment.captured_minor - points)]
-    if points:
+    if points and payment.points_reference is not None:
         paid.append((PaymentMethod.POINTS, payment.points_reference, points))
     for method, reference, charged in paid:
         back = sum(part.amount_minor for part in _all_parts(order) if part.payment_reference == reference)
@@ -164,11 +164,11 @@ def asked_again(order: Order, due_at: datetime) -> Order:
 
 
 def moved(order: Order, outcome: Outcome, now: datetime) -> Order:
-    """Return the order with what the provider said of one refund part; a part that is paid stays paid."""
+    """Return the order with what the provider said of one refund part; a part that was paid can come back as failed."""
     expected = outcome.expected_at
     changes: dict[Result, dict[str, object]] = {
         Result.REFUND_PENDING: {"status": RefundStatus.PENDING},
-        Result.REFUND_PAID: {"status": RefundStatus.PAID, "paid_at": now, "ask_at": None},
+        Result.REFUND_PAID: {"status": RefundStatus.PAID, "ask_at": None},
         Result.REFUND_FAILED: {
             "status": RefundStatus.FAILED,
             "failure_code": outcome.decline_code or "failed",
@@ -178,6 +178,8 @@ def moved(order: Order, outcome: Outcome, now: datetime) -> Order:
     change = changes[outcome.result]
 
     def update(part: RefundPart) -> dict[str, object]:
+        if outcome.result is Result.REFUND_PAID:
+            return {**change, "paid_at": part.paid_at or now}
         if outcome.result is not Result.REFUND_PENDING:
             return change
         when = expected or part.expected_at
@@ -186,7 +188,11 @@ def moved(order: Order, outcome: Outcome, now: datetime) -> Order:
 
     changed = _changed(
         order,
-        lambda _refund, part: part.reference == outcome.reference and part.status is not RefundStatus.PAID,
+        # What was paid can still come back from the bank; it does not become pending again.
+        lambda _refund, part: (
+            part.reference == outcome.reference
+            and (part.status is not RefundStatus.PAID or outcome.result is Result.REFUND_FAILED)
+        ),
         update,
     )
     failed = any(part.status is RefundStatus.FAILED for part in _all_parts(changed))

@@ -28,6 +28,10 @@ def allocate(total: int, weights: Sequence[int]) -> list[int]:
     return shares
 
 
+MAX_REFUNDS = 50
+"""Refunds that one order takes."""
+
+
 class Left(NamedTuple):
     """What of one line can still be refunded: units, goods and shipping share in minor units."""
 
@@ -70,9 +74,10 @@ def _shipping_of_units(order: Order, line: Line, units: int, left: Left) -> int:
     return min(due, left.shipping_minor)
 
 
-def _line(order: Order, line: Line, units: int, *, shipping: bool, out_of_stock: bool = False) -> RefundLine:
+def _line(
+    order: Order, line: Line, left: Left, units: int, *, shipping: bool, out_of_stock: bool = False
+) -> RefundLine:
     """Return the refund of `units` units at their price, as far as it has not gone back already."""
-    left = left_of(order)[line.sku]
     items = min(units * line.unit_price_minor, left.items_minor)
     gone = line.quantity - left.units
     beyond_shipped = gone + units - line.shipped - line.cancelled
@@ -86,33 +91,33 @@ def lines_of_units(order: Order, quantities: Mapping[str, int]) -> tuple[RefundL
     left = left_of(order)
     here = {line.sku: line.shipped - (line.quantity - left[line.sku].units - line.cancelled) for line in order.lines}
     wanted = ((line, min(quantities.get(line.sku, 0), here[line.sku], left[line.sku].units)) for line in order.lines)
-    return tuple(_line(order, line, units, shipping=True) for line, units in wanted if units > 0)
+    return tuple(_line(order, line, left[line.sku], units, shipping=True) for line, units in wanted if units > 0)
 
 
 def planned(order: Order, form: RefundForm) -> tuple[RefundLine, ...] | Refusal:
     """Return the lines that a refund command comes to, or why it cannot be made."""
     lines: list[RefundLine] = []
+    left = left_of(order)
     case = next((each for each in order.cases if each.case_id == form.case_id), None)
     if not form.lines and form.shipping is None:
         if case is not None:
             lines += lines_of_units(order, case.quantities)
         else:
-            lines += [_rest(order, line) for line in order.lines]
+            lines += [_rest(line, left[line.sku]) for line in order.lines]
     for each in form.lines:
-        made = _named(order, each, form.reason)
+        made = _named(order, left, each, form.reason)
         if isinstance(made, Refusal):
             return made
         lines.append(made)
     if form.shipping is not None:
-        spread = _with_shipping(order, lines, form)
+        spread = _with_shipping(order, left, lines, form)
         if isinstance(spread, Refusal):
             return spread
         lines = spread
     return tuple(each for each in lines if each.items_minor or each.shipping_minor or each.not_shipped)
 
 
-def _rest(order: Order, line: Line) -> RefundLine:
-    left = left_of(order)[line.sku]
+def _rest(line: Line, left: Left) -> RefundLine:
     return RefundLine(
         sku=line.sku,
         quantity=left.units,
@@ -122,12 +127,12 @@ def _rest(order: Order, line: Line) -> RefundLine:
     )
 
 
-def _named(order: Order, form: RefundLineForm, reason: RefundReason) -> RefundLine | Refusal:
+def _named(order: Order, every: Mapping[str, Left], form: RefundLineForm, reason: RefundReason) -> RefundLine | Refusal:
     line = order.line(form.sku)
     if line is None:
         skus = ", ".join(each.sku for each in order.lines)
         return refuse(RefusalCode.UNKNOWN_ITEM, number=order.number, sku=form.sku, skus=skus)
-    left = left_of(order)[form.sku]
+    left = every[form.sku]
     if form.amount is not None:
         if form.amount.currency != order.currency:
             return _other_currency(order, f"the amount of {form.sku}", form.amount.currency)
@@ -136,7 +141,9 @@ def _named(order: Order, form: RefundLineForm, reason: RefundReason) -> RefundLi
         if form.quantity is not None and form.quantity > left.units:
             return _exceeds_units(order, form.sku, left.units, form.quantity)
         units = form.quantity or 0
-        lost = _line(order, line, units, shipping=False, out_of_stock=reason is RefundReason.OUT_OF_STOCK).not_shipped
+        lost = _line(
+            order, line, left, units, shipping=False, out_of_stock=reason is RefundReason.OUT_OF_STOCK
+        ).not_shipped
         return RefundLine(sku=form.sku, quantity=units, not_shipped=lost, items_minor=form.amount.amount_minor)
     units = left.units if form.quantity is None else form.quantity
     if units > left.units:
@@ -144,19 +151,20 @@ def _named(order: Order, form: RefundLineForm, reason: RefundReason) -> RefundLi
     out_of_stock = reason is RefundReason.OUT_OF_STOCK
     if units < left.units and units * line.unit_price_minor > left.items_minor and not out_of_stock:
         return _exceeds(order, form.sku, left.items_minor, units * line.unit_price_minor)
-    made = _line(order, line, units, shipping=form.with_shipping, out_of_stock=out_of_stock)
+    made = _line(order, line, left, units, shipping=form.with_shipping, out_of_stock=out_of_stock)
     if form.quantity is None:
         rest = {"items_minor": left.items_minor}
         made = made.model_copy(update=rest | ({"shipping_minor": left.shipping_minor} if form.with_shipping else {}))
     return made
 
 
-def _with_shipping(order: Order, lines: list[RefundLine], form: RefundForm) -> list[RefundLine] | Refusal:
+def _with_shipping(
+    order: Order, left: Mapping[str, Left], lines: list[RefundLine], form: RefundForm
+) -> list[RefundLine] | Refusal:
     """Spread an amount of the shipping fee over the lines named, or over all."""
     assert form.shipping is not None  # noqa: S101 - narrows the type
     if form.shipping.currency != order.currency:
         return _other_currency(order, "the shipping fee", form.shipping.currency)
-    left = left_of(order)
     lines = lines or [RefundLine(sku=line.sku) for line in order.lines]
     open_shares = [left[each.sku].shipping_minor - each.shipping_minor for each in lines]
     asked = form.shipping.amount_minor
@@ -186,6 +194,8 @@ def refund_refusal(order: Order, form: RefundForm) -> Refusal | None:
     """Return why a refund command cannot be carried out, None when it can (R1 to R4)."""
     if order.payment.captured_at is None:
         return refuse(RefusalCode.NOT_CHARGED, number=order.number)
+    if len(order.refunds) >= MAX_REFUNDS:
+        return refuse(RefusalCode.REFUND_LIMIT, number=order.number, most=MAX_REFUNDS)
     lines = planned(order, form)
     if isinstance(lines, Refusal):
         return lines

@@ -88,6 +88,7 @@ class RefusalCode(StrEnum):
     REFUND_EXCEEDS = "REFUND_EXCEEDS"
     NOTHING_TO_REFUND = "NOTHING_TO_REFUND"
     ALREADY_REFUNDED = "ALREADY_REFUNDED"
+    REFUND_LIMIT = "REFUND_LIMIT"
     UNKNOWN_REFUND = "UNKNOWN_REFUND"
     REFUND_NOT_FAILED = "REFUND_NOT_FAILED"
     NO_SUCH_CASE = "NO_SUCH_CASE"
@@ -180,7 +181,7 @@ REFUSALS: dict[RefusalCode, RefusalText] = {
         "order {number} has no item {sku}, and none can be added", "place another order for it", "E2"
     ),
     _R.PRICE_FIXED: RefusalText("the price of {sku} in order {number} is fixed", "place another order", "E2"),
-    _R.NOTHING_LEFT: RefusalText("the edit would leave no item in order {number}", "cancel the order instead", "E1"),
+    _R.NOTHING_LEFT: RefusalText("this would leave no item in order {number}", "cancel the order instead", "E1"),
     _R.NOTHING_CHANGED: RefusalText(
         "the edit changes nothing in order {number}", "name a quantity, address or option that differs", "E1"
     ),
@@ -285,6 +286,11 @@ REFUSALS: dict[RefusalCode, RefusalText] = {
         "nothing would go back to the buyer of order {number}: {lines} less {deducted} of deductions",
         "refund more, or deduct less",
         "R4",
+    ),
+    _R.REFUND_LIMIT: RefusalText(
+        "order {number} has had {most} refunds, and no more are taken",
+        "contact the marketplace's operator",
+        "R2",
     ),
     _R.ALREADY_REFUNDED: RefusalText(
         "{what} of order {number} has been refunded in full already", "nothing is left to refund of it", "R2"

@@ -3,6 +3,7 @@
 Policy: G1 (a Pending order hides the buyer from the seller), A7 (delivery ends the seller's access to the phone number).
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from domain.base import Instant, Value
@@ -18,8 +19,10 @@ from domain.order import (
     Buyer,
     Cancellation,
     CancellationRequest,
+    EntryKind,
     Flag,
     Fulfilment,
+    HistoryEntry,
     Line,
     Order,
     Payment,
@@ -185,6 +188,13 @@ def _merged(refund: Refund) -> Refund:
         }
     )
     return refund.model_copy(update={"parts": (part,)})
+
+
+def history_view(entries: Iterable[HistoryEntry], viewer: Actor) -> list[HistoryEntry]:
+    """Return what `viewer` may see of a history; the seller sees no references of payments, which tell of points (P5)."""
+    if viewer is not Actor.SELLER:
+        return list(entries)
+    return [e.model_copy(update={"detail": ""}) if e.kind is EntryKind.OUTCOME else e for e in entries]
 
 
 def _note(full: OrderView, hidden: bool) -> str | None:

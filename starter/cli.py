@@ -159,7 +159,7 @@ def show(
 
     async def work() -> None:
         client = await open_client()
-        order, entries = await client.order(number, as_), await client.history(number)
+        order, entries = await client.order(number, as_), await client.history(number, as_)
         if as_json:
             output.print_json(console, {"order": order, "history": entries})
         else:

@@ -28,7 +28,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.order_clock import clock_of
 from domain.base import format_instant
 from domain.commands import MAX_COMMAND_BYTES, UnreadableCommandError, parse_command
-from domain.order import Actor, HistoryEntry, Status
+from domain.order import Actor, Flag, HistoryEntry, Status
 from domain.placement import Placement, PlacementError, PlaceOrder, check_against_policy
 from domain.policy import Policy, PolicyError, PolicySnapshot
 from domain.refusals import Refusal, RefusalCode, refuse
@@ -155,7 +155,9 @@ class OrderClient:
             if found.status is WorkflowExecutionStatus.FAILED:
                 raise await self._failure(number)
             attributes = found.typed_search_attributes
-            undecided = attributes.get(STATUS) == Status.PENDING and not attributes.get(FLAGS)
+            # A flag that an order is placed with says nothing of what has become of it.
+            flags = set(attributes.get(FLAGS) or ()) - {Flag.IN_REVIEW.value}
+            undecided = attributes.get(STATUS) == Status.PENDING and not flags
             if not undecided or asyncio.get_running_loop().time() > end:
                 return found
             await asyncio.sleep(0.05)
@@ -271,11 +273,11 @@ class OrderClient:
         )
         return view.model_copy(update={"clock": now, "windows": windows})
 
-    async def history(self, number: str) -> list[HistoryEntry]:
-        """Return the order's history, the oldest entry first (D3)."""
+    async def history(self, number: str, viewer: Actor = Actor.OPERATOR) -> list[HistoryEntry]:
+        """Return the order's history as `viewer` may see it, the oldest entry first (D3)."""
         try:
             entries: list[HistoryEntry] = await self.handle(number).query(
-                "history", result_type=list[HistoryEntry], rpc_timeout=LOOKED_UP_WITHIN
+                "history", viewer, result_type=list[HistoryEntry], rpc_timeout=LOOKED_UP_WITHIN
             )
         except RPCError as error:
             raise unreachable(error) from error

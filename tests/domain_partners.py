@@ -18,7 +18,7 @@ _FAILURES = {Result.DECLINED: "card_declined", Result.REFUND_FAILED: "account_cl
 
 @dataclass
 class Hold:
-    """What the provider knows of one authorisation, in minor units: `amount` of the card or store, `points` besides.
+    """What the provider knows of one authorisation, in minor units; points that are held besides a card have one of their own.
 
     With a `number` it is paid at a convenience store until `due_at`, and nothing is held before it is `paid`.
     """
@@ -27,29 +27,25 @@ class Hold:
     expires_at: datetime
     charged: int = 0
     voided: bool = False
-    points: int = 0
-    points_charged: int = 0
-    points_voided: bool = False
     number: str | None = None
     due_at: datetime | None = None
     paid: bool = False
+    points: bool = False
 
     def live(self, now: datetime) -> bool:
         """Return whether money or points are held or charged under it."""
-        return self._live(now) or (self.points > 0 and not self.points_voided)
-
-    def _live(self, now: datetime) -> bool:
         held = self.paid if self.number is not None else now < self.expires_at
         return not self.voided and (self.charged > 0 or held)
 
-    def capturable(self, now: datetime) -> bool:
-        """Return whether all of it can be charged."""
-        return self._live(now) and not (self.points and self.points_voided)
-
     @property
     def total_charged(self) -> int:
-        """What has been charged under it and not been undone, points included."""
-        return (0 if self.voided else self.charged) + (0 if self.points_voided else self.points_charged)
+        """What has been charged under it and not been undone."""
+        return 0 if self.voided else self.charged
+
+    @property
+    def kept(self) -> int:
+        """What of it is held or charged."""
+        return 0 if self.voided else self.charged or self.amount
 
 
 @dataclass
@@ -74,6 +70,8 @@ class Partners:
     voided: set[str] = field(default_factory=set)
     refunds: dict[str, Back] = field(default_factory=dict)
     lasts: timedelta = timedelta(days=30)
+    balance: int | None = None
+    """The points in the buyer's wallet; None: as many as anybody wants."""
 
     def perform(self, effect: Effect, now: datetime) -> Outcome:
         """Do what `effect` asks, or what the next answer says."""
@@ -101,6 +99,8 @@ class Partners:
         match effect:
             case Authorize() if effect.reference in self.voided:
                 return Outcome(result=Result.VOIDED, reference=effect.reference)
+            case Authorize() if effect.reference not in self.holds and not self._affords(effect):
+                return Outcome(result=Result.DECLINED, reference=effect.reference, decline_code="insufficient_funds")
             case Authorize():
                 self._hold(effect, now)
                 return self._stands(effect.reference, now, repeated=True)
@@ -117,21 +117,29 @@ class Partners:
                 return self._told(effect.reference, now) if effect.refund else self._stands(effect.reference, now)
         raise TypeError(effect)
 
+    def _affords(self, effect: Authorize) -> bool:
+        wanted = effect.amount_minor if effect.method is PaymentMethod.POINTS else effect.points_minor
+        kept = sum(hold.kept for hold in self.holds.values() if hold.points)
+        return self.balance is None or kept + wanted <= self.balance
+
     def _hold(self, effect: Authorize, now: datetime) -> None:
-        hold = Hold(effect.amount_minor, now + self.lasts, points=effect.points_minor)
+        hold = Hold(effect.amount_minor, now + self.lasts)
         if effect.method is PaymentMethod.KONBINI:
             if effect.due_at is None:
                 raise AssertionError(f"a convenience store is to be paid by no date: {effect}")
             hold.number, hold.due_at = f"N-{len(self.holds) + 1}", effect.due_at
         if effect.method is PaymentMethod.POINTS:
-            hold.expires_at = _NEVER
+            hold.expires_at, hold.points = _NEVER, True
         if effect.amount_minor <= 0 or effect.points_minor < 0 or (effect.points_minor and effect.wallet is None):
             raise AssertionError(f"no hold of nothing, nor of points of nobody: {effect}")
         self.holds.setdefault(effect.reference, hold)
+        if effect.points_minor:
+            besides = Hold(effect.points_minor, _NEVER, points=True)
+            besides.voided = f"{effect.reference}/points" in self.voided
+            self.holds.setdefault(f"{effect.reference}/points", besides)
 
     def _stands(self, reference: str, now: datetime, *, repeated: bool = False) -> Outcome:
         """Tell how a payment stands; a repeated request for a hold is answered as the first one was."""
-        reference = reference.removesuffix("/points")
         hold = self.holds.get(reference)
         if hold is None:
             known = Result.VOIDED if reference in self.voided else Result.UNANSWERED
@@ -149,25 +157,25 @@ class Partners:
         return told.model_copy(update={"expires_at": None if hold.expires_at == _NEVER else hold.expires_at})
 
     def _capture(self, effect: Capture, now: datetime) -> Outcome:
-        hold = self.holds[effect.reference]
-        if not hold.capturable(now):
-            gone = hold.voided or hold.points_voided
-            return Outcome(result=Result.VOIDED if gone else Result.LAPSED, reference=effect.key)
-        if effect.amount_minor > hold.amount or effect.points_minor > hold.points:
-            raise AssertionError(f"{effect} charges more than was held: {hold}")
-        if hold.charged and (hold.charged, hold.points_charged) != (effect.amount_minor, effect.points_minor):
-            raise AssertionError(f"{effect} is another charge than the one made under the same key: {hold}")
-        hold.charged, hold.points_charged = effect.amount_minor, effect.points_minor
-        hold.points = effect.points_minor
+        wanted = [(effect.reference, effect.amount_minor)]
+        if effect.points_minor:
+            wanted.append((effect.points_reference or "nowhere", effect.points_minor))
+        for reference, amount in wanted:
+            hold = self.holds[reference]
+            if not hold.live(now):
+                return Outcome(result=Result.VOIDED if hold.voided else Result.LAPSED, reference=effect.key)
+            if amount > hold.amount:
+                raise AssertionError(f"{effect} charges more than was held: {hold}")
+            if hold.charged and hold.charged != amount:
+                raise AssertionError(f"{effect} is another charge than the one made under the same key: {hold}")
+            hold.charged = amount
         return Outcome(result=Result.CAPTURED, reference=effect.key)
 
     def _void(self, effect: Void) -> Outcome:
         self.voided.add(effect.reference)
-        hold = self.holds.get(effect.reference)
-        if hold is not None:
+        if (hold := self.holds.get(effect.reference)) is not None:
             hold.voided = True
-            hold.points_voided = hold.points_voided or effect.with_points
-        if self._back(effect.reference) or self._back(f"{effect.reference}/points"):
+        if self._back(effect.reference):
             raise AssertionError(f"{effect} undoes a charge of which something was refunded")
         return Outcome(result=Result.VOIDED, reference=effect.reference, round=effect.round)
 
@@ -177,9 +185,8 @@ class Partners:
             if (known.payment_reference, known.amount) != (effect.payment_reference, effect.amount_minor):
                 raise AssertionError(f"{effect} is another refund than {known}")
             return known
-        hold = self.holds.get(effect.payment_reference.removesuffix("/points"))
-        points = effect.payment_reference.endswith("/points")
-        charged = 0 if hold is None or hold.voided else hold.points_charged if points else hold.charged
+        hold = self.holds.get(effect.payment_reference)
+        charged = 0 if hold is None else hold.total_charged
         if effect.amount_minor <= 0 or self._back(effect.payment_reference) + effect.amount_minor > charged:
             raise AssertionError(f"{effect} refunds more than the {charged} charged, or nothing")
         back = Back(effect.payment_reference, effect.amount_minor, now + REFUND_TAKES)

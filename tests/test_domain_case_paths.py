@@ -171,7 +171,7 @@ def test_a_date_to_wait_for_passes() -> None:
     assert [each.recipient for each in scene.notices[mails:]] == ["buyer", "seller"]
     assert do(scene, "ask_to_wait", until=(until + DAY).isoformat()) is None
     assert do(scene, "send_trace", note="Trace 42: in Osaka") is None
-    assert (scene.order.cases[0].due_at, scene.order.cases[0].note) == (None, "Trace 42: in Osaka")
+    assert (scene.order.cases[0].due_at, scene.order.cases[0].answer) == (None, "Trace 42: in Osaka")
 
 
 @pytest.mark.rule("A6")

@@ -32,11 +32,11 @@ OPENS = {
 }
 MAY: dict[str, str] = {
     **dict.fromkeys(("request_cancellation", "request_return", "report_not_received", "open_claim"), "buyer"),
-    **dict.fromkeys(("open_cancellation", "decline_cancellation", "decline_return"), "seller"),
     **dict.fromkeys(("send_trace", "ask_to_wait"), "seller"),
     **dict.fromkeys(("approve_cancellation", "deny_cancellation", "grant_claim", "deny_claim"), "operator"),
     **dict.fromkeys(("authorize_return", "receive_return", "receive_parcel"), "seller operator"),
     **dict.fromkeys(("recall_parcel", "refund"), "seller operator"),
+    **dict.fromkeys(("open_cancellation", "decline_cancellation", "decline_return"), "seller operator"),
     "return_to_sender": "seller operator system",
 }
 FIELDS: dict[str, Json] = {

@@ -51,6 +51,7 @@ OPEN_TO: dict[tuple[str, Actor], set[Status]] = {
     ("request_cancellation", B): {P, U} | CHARGED,  # C3 A1
     ("accept_cancellation", S): {U},  # C4 G2
     ("decline_cancellation", S): {U} | CHARGED,  # C4 A1
+    ("decline_cancellation", O): CHARGED,  # A1: where the seller is silent
     ("ship", S): {U, PS},  # S1 G2
     ("ship", O): {U, PS},  # the marketplace ships its own
     ("deliver", M): {PS, SH},
@@ -66,12 +67,14 @@ OPEN_TO: dict[tuple[str, Actor], set[Status]] = {
     ("retry_refund", O): CHARGED,
     ("payment_event", M): set(ALL_STATES),  # R6 G7
     ("open_cancellation", S): CHARGED,  # A1
+    ("open_cancellation", O): CHARGED,
     ("approve_cancellation", O): CHARGED,
     ("deny_cancellation", O): CHARGED,
     ("request_return", B): {U} | CHARGED,  # A3, of what was shipped without a confirmation too
     ("authorize_return", S): {U} | CHARGED,
     ("authorize_return", O): CHARGED,
     ("decline_return", S): {U} | CHARGED,
+    ("decline_return", O): CHARGED,
     ("receive_return", S): {U} | CHARGED,
     ("receive_return", O): CHARGED,
     ("return_to_sender", S): CHARGED,  # A4

@@ -220,7 +220,8 @@ def test_an_edit_leaves_the_card_something_to_pay(points: int, lines: list[Json]
     scene = unshipped(placed, every_method())
     assert code(scene, "edit", lines=lines) is None
     scene.settle()
-    assert authorized(scene) == [(3000 - points, points), held]
+    # The card's hold is replaced; the points stay held where they are, and fewer of them are charged.
+    assert authorized(scene) == [(3000 - points, points), (held[0], 0)]
     assert scene.partners.voided == {FIRST}
     scene.send("ship", "seller", **PARCEL)
     assert captured(scene) == [held]
@@ -231,11 +232,11 @@ def test_an_edit_leaves_the_card_something_to_pay(points: int, lines: list[Json]
 
 @pytest.mark.rule("P5")
 def test_points_may_pay_it_all() -> None:
-    """Paid with points alone: the wallet is held, edited and charged like a card."""
+    """Paid with points alone: a lower total is charged to the hold that there is, and the wallet has the rest again."""
     scene = unshipped(POINTS, every_method())
     assert code(scene, "edit", **LESS) is None
     scene.send("ship", "seller", **PARCEL)
-    assert (authorized(scene), captured(scene)) == ([(3000, 0), (2000, 0)], [(2000, 0)])
+    assert (authorized(scene), captured(scene)) == ([(3000, 0)], [(2000, 0)])
     assert {each.card for each in scene.effects if isinstance(each, Authorize)} == {"points-B-1"}
 
 
@@ -393,5 +394,21 @@ def test_a_cancellation_gives_the_points_back_too() -> None:
     scene = with_points()
     scene.send("cancel")
     scene.settle()
-    assert [each.with_points for each in scene.effects if isinstance(each, Void)] == [True]
+    assert {each.reference for each in scene.effects if isinstance(each, Void)} == {FIRST, f"{FIRST}/points"}
     assert not any(hold.live(scene.now) for hold in scene.partners.holds.values())
+
+
+@pytest.mark.rule("S2", "E7", "P5")
+@pytest.mark.parametrize("change", ["renewal", "edit"])
+def test_points_are_never_held_twice(change: str) -> None:
+    """The wallet holds just the points of this order: neither a renewed hold of the card nor an edit asks for them again."""
+    scene = Scene(CARD_AND_POINTS, every_method())
+    scene.partners.balance = scene.order.payment.points_minor
+    scene.partners.lasts = 7 * DAY
+    scene.settle()
+    if change == "edit":
+        assert code(scene, "edit", shipping_option="express") is None
+    else:
+        scene.at(T0 + 8 * DAY)
+    assert code(scene, "ship", "seller", **PARCEL) is None
+    assert scene.settle().partners.charged == scene.order.total_minor

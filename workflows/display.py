@@ -10,6 +10,7 @@ from domain.deadlines import SUMMARIES, acting_deadline, deadlines
 from domain.money import format_money
 from domain.order import Flag, Order, Status
 from domain.placement import PlaceOrder, placed_total
+from domain.refunding import refundable_minor
 
 STATUS = SearchAttributeKey.for_keyword("OrderStatus")
 SELLER = SearchAttributeKey.for_keyword("OrderSeller")
@@ -51,6 +52,13 @@ def first_attributes(place: PlaceOrder) -> TypedSearchAttributes:
     return TypedSearchAttributes(pairs)
 
 
+def _held_or_charged(order: Order) -> str:
+    if order.payment.captured_minor:
+        left = format_money(refundable_minor(order), order.currency)
+        return f"charged {format_money(order.payment.captured_minor, order.currency)}, left to refund {left}"
+    return f"held {format_money(order.payment.authorized_minor, order.currency)}"
+
+
 def details(order: Order, now: datetime) -> str:
     """Return the order in Markdown for an operator: state, money, deadlines, flags, the newest history."""
     payment = order.payment
@@ -60,13 +68,22 @@ def details(order: Order, now: datetime) -> str:
         "| | |",
         "|---|---|",
         f"| Total | {format_money(order.total_minor, order.currency)} |",
-        f"| Payment | {payment.status.value}, held {format_money(payment.authorized_minor, order.currency)},"
-        f" charged {format_money(payment.captured_minor, order.currency)} |",
+        f"| Payment | {payment.status.value} ({payment.method.value}), {_held_or_charged(order)} |",
         f"| Seller | {order.seller_id} ({order.fulfilment.value}-fulfilled) |",
         f"| Items | {', '.join(f'{line.quantity} × {line.sku} ({line.shipped} shipped)' for line in order.lines)} |",
         f"| Placed | {format_instant(order.placed_at)} |",
         f"| Expected to ship | {format_instant(order.expected_ship_at)} |",
     ]
+    rows += [f"| Parcel {each.shipment_id} | {each.carrier} {each.tracking_number} |" for each in order.shipments]
+    rows += [
+        f"| Refund {each.refund_id} | {format_money(each.amount_minor, order.currency)} {each.status.value}: {each.reason.value} |"
+        for each in order.refunds
+    ]
+    rows += [f"| Case {each.case_id} | {each.kind.value}: {each.status.value} |" for each in order.cases]
+    if order.review:
+        rows.append(f"| Review | {order.review.status.value} since {format_instant(order.review.since)} |")
+    if order.messages:
+        rows.append(f"| Messages | {len(order.messages)} |")
     if order.flags:
         rows.append(f"| **Flags** | **{', '.join(sorted(order.flags))}** |")
     if order.cancellation:

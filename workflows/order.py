@@ -22,7 +22,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.placement import PlacementError, first_authorization, open_order
     from domain.refusals import Refusal, RefusalCode, refuse
     from domain.releases import is_later_command, receive_as_first
-    from domain.views import OrderView, view
+    from domain.views import OrderView, history_view, view
     from workflows.display import attribute_updates, details, shown
     from workflows.effects import AT_ONCE, activity_of, summary
     from workflows.inputs import Carried, OrderInput, OrderResult, carry, ended
@@ -124,9 +124,9 @@ class OrderWorkflow:
         return view(self._readable(), workflow.now(), Actor(viewer))
 
     @workflow.query(name="history", description="Who asked for what, when, and what became of it.")
-    def query_history(self) -> list[HistoryEntry]:
-        """Return the order's history, the oldest entry first (D3)."""
-        return list(self._readable().history)
+    def query_history(self, viewer: Actor = Actor.OPERATOR) -> list[HistoryEntry]:
+        """Return the order's history as `viewer` may see it, the oldest entry first (D3)."""
+        return history_view(self._readable().history, Actor(viewer))
 
     def _readable(self) -> Order:
         if self._invalid is not None:
@@ -190,11 +190,9 @@ class OrderWorkflow:
         try:
             if workflow.unsafe.is_replaying() and workflow.patched(fault):
                 raise RuntimeError("the engine failed on this command when it came")
-            if is_later_command(self._order, event) and not workflow.patched(f"later-command-{event.message_id}"):
-                # This order was placed before the command was known, and refused it when it came.
-                verdict = receive_as_first(self._order, event, now)
-            else:
-                verdict = receive(self._order, event, now)
+            # An order of the first release may have refused a command that is known today; then it stays refused.
+            as_first = is_later_command(self._order, event) and not workflow.patched(f"later-{event.message_id}")
+            verdict = (receive_as_first if as_first else receive)(self._order, event, now)
         except Exception:  # noqa: BLE001 - a bug in deciding one command must not block the order
             # The marker makes the refusal stand: once the bug is mended, a replay would decide the command otherwise.
             workflow.patched(fault)
