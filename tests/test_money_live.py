@@ -86,6 +86,20 @@ async def test_a_refund_whose_answer_was_lost_pays_once(live: Live) -> None:
     assert await refunded_at_provider(live, number) == 2900
 
 
+@pytest.mark.rule("R6")
+@pytest.mark.usefixtures("no_faults")
+async def test_a_hint_about_a_refund_that_the_provider_does_not_know_yet_pays_once(live: Live) -> None:
+    """While the refund is still being asked for, a hint makes the order ask: unknown, and yet it is asked for once."""
+    number = await shipped(live)
+    await live.provider_fault("error", 3, path="/refunds")
+    await live.do(number, "refund", "seller", reason="goodwill")
+    reference = (await live.order(number)).refunds[0].parts[0].reference
+    await live.do(number, "payment_event", "system", reference=reference, event="refund.paid")
+    await refund_is(live, number, RefundStatus.PAID)
+    assert await refunded_at_provider(live, number) == 2900
+    await live.do(number, "deliver", "system")
+
+
 @pytest.mark.rule("R6", "R7")
 async def test_a_failed_refund_is_loud_and_tried_again_by_command(live: Live) -> None:
     """The first attempt fails at the provider: the order is flagged and the buyer told; the retry is paid."""
