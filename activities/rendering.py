@@ -73,6 +73,7 @@ RECIPIENTS: Mapping[NoticeKind, frozenset[Actor]] = {
     NoticeKind.PAYMENT_PROBLEM: _BOTH,
     NoticeKind.OVERSOLD: _SELLER,
     NoticeKind.PAY_AT_STORE: _BUYER,
+    NoticeKind.LATE_PAYMENT_RETURNED: _BUYER,
     NoticeKind.MESSAGE: _BOTH,
     NoticeKind.ITEMS_CANCELLED: _BOTH,
     NoticeKind.REFUND_REQUESTED: _BOTH,

@@ -25,8 +25,10 @@ from domain.joint import JOINT_REFUSALS
 from domain.journal import MAX_COMMANDS
 from domain.lifecycle import PAYMENT_ROWS, REQUEST_ROWS, ROWS, Row, When, actors_for
 from domain.order import CLOSED, Actor, Flag, PaymentStatus, Status
+from domain.parcel import Parcel
 from domain.placement import MAX_ITEMS, MAX_PLACEMENT_BYTES, MAX_UNITS, MAX_UNITS_OF_ONE, Placement
 from domain.policy import PolicyWindows
+from domain.purchase import Purchase
 from domain.reasons import BuyerReason, ParcelReason, ReturnReason, SellerReason, SystemReason
 from domain.refund import DeductionKind, RefundReason, RefundStatus
 from domain.refusals import REFUSALS
@@ -222,10 +224,20 @@ def placement() -> str:
     return _fields(Placement)
 
 
+def purchase() -> str:
+    """Return the fields of a purchase across sellers."""
+    return _fields(Purchase)
+
+
+def parcel() -> str:
+    """Return the fields of a combined parcel."""
+    return _fields(Parcel)
+
+
 def forms() -> str:
     """Return the forms that commands and placements are made of."""
     found: dict[str, type[BaseModel]] = {}
-    outer: list[type[BaseModel]] = [Placement, *COMMANDS.values()]
+    outer: list[type[BaseModel]] = [Placement, Purchase, Parcel, *COMMANDS.values()]
     for form in outer:
         _collect(form, found)
     return "\n\n".join(f"### {name}\n\n{_first(form)}\n\n{_fields(form)}" for name, form in sorted(found.items()))

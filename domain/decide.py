@@ -322,7 +322,11 @@ def _on_stale(order: Order, outcome: Outcome, now: datetime) -> Accepted:
         return Accepted(order)
     after = order.with_(voids=(*order.voids, outcome.reference), version=order.version + 1)
     effects = void_effects(order, after, now)
-    return Accepted(after, effects, publish=True, detail=f"{outcome.reference} came too late; voided")
+    # A buyer who has paid in cash does not see a hold vanish, and is told that the money comes back.
+    cash = payment.method is PaymentMethod.KONBINI and outcome.result is Result.AUTHORIZED
+    mails = [Mail(NoticeKind.LATE_PAYMENT_RETURNED, Actor.BUYER)] if cash else []
+    told = notices(after, mails)
+    return Accepted(after, effects, told, publish=True, detail=f"{outcome.reference} came too late; voided")
 
 
 def _on_rejected(order: Order, outcome: Outcome) -> Accepted:

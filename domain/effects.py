@@ -28,6 +28,7 @@ class NoticeKind(StrEnum):
     PAYMENT_PROBLEM = "payment_problem"
     OVERSOLD = "oversold"
     PAY_AT_STORE = "pay_at_store"
+    LATE_PAYMENT_RETURNED = "late_payment_returned"
     MESSAGE = "message"
     ITEMS_CANCELLED = "items_cancelled"
     REFUND_REQUESTED = "refund_requested"

@@ -256,6 +256,8 @@ def cancelled_for(reason: str) -> Cancellation:
 def _payment_samples() -> list[Sample]:
     made = [Sample(kind, "buyer", name, _paid(name)) for kind in PAID_KINDS for name in PAYMENTS]
     made.append(Sample("pay_at_store", "buyer", "store-awaited", _paid("store-awaited")))
+    late = _paid("store-awaited") | {"cancellation": cancelled_for("payment_expired")}
+    made.append(Sample("late_payment_returned", "buyer", "store-late", late))
     parcels = make_view().shipments
     for name, payment in PAYMENTS.items():
         charged = {"payment": payment.model_copy(update=_CHARGED)}
