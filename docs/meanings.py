@@ -142,6 +142,7 @@ POLICY_KEYS: Mapping[type[BaseModel], Mapping[str, str]] = {
         "name": "the seller's name in notices",
         "email": "where the seller's notices go",
         "language": "language of the seller's notices",
+        "unwanted_notices": "notices that the seller does without (V7); warnings always go out",
         "notify_sold": 'whether the seller wants the "sold, ship now" notice (G5)',
         "handling_time": "from placement to the expected ship date (P7)",
         "auto_approval_minutes": "how long the buyer cancels alone; must outlast `cancel_window` everywhere (C2)",

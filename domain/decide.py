@@ -175,6 +175,9 @@ def _authorize_again(before: Order, after: Order, now: datetime) -> tuple[Author
 
 
 def _mail_due(mail: Mail, before: Order, after: Order) -> bool:
+    unwanted = {each.value for each in after.policy.seller.unwanted_notices}
+    if mail.to is Actor.SELLER and mail.kind.value in unwanted:
+        return False
     if mail.kind is NoticeKind.SOLD_SHIP_NOW:
         return after.policy.seller.notify_sold
     if mail.kind is NoticeKind.REQUEST_DECLINED:

@@ -6,6 +6,7 @@ Policy: the window table, C2, P7, G5.
 import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
+from enum import StrEnum
 from typing import Annotated, Any, Self
 from zoneinfo import available_timezones
 
@@ -57,6 +58,18 @@ class PolicyWindows(Windows):
     retention_window: LongWindow = timedelta(days=30)
 
 
+class SellerNotice(StrEnum):
+    """The notices that a seller may do without (V7); its warnings and "sold, ship now" are matters of their own."""
+
+    ORDER_CANCELLED = "order_cancelled"
+    REQUEST_RECEIVED = "request_received"
+    MESSAGE = "message"
+    ITEMS_CANCELLED = "items_cancelled"
+    REFUND_REQUESTED = "refund_requested"
+    CASE_OPENED = "case_opened"
+    CASE_CHANGED = "case_changed"
+
+
 class SellerProfile(Value):
     """A seller as the order's notices and rules need it."""
 
@@ -65,6 +78,7 @@ class SellerProfile(Value):
     email: Email
     language: Annotated[str, Field(pattern=r"^(ja|zh|en|it)$")]
     notify_sold: bool = True
+    unwanted_notices: tuple[SellerNotice, ...] = ()
 
 
 class PolicySnapshot(Windows):
@@ -125,6 +139,7 @@ class SellerPolicy(Form):
     email: Email
     language: Annotated[str, Field(pattern=r"^(ja|zh|en|it)$")]
     notify_sold: bool = True
+    unwanted_notices: tuple[SellerNotice, ...] = ()
     handling_time: LongWindow = timedelta(days=2)
     auto_approval_minutes: Annotated[int, Field(strict=True, ge=1, le=10080)] | None = None
 
@@ -186,7 +201,8 @@ class Policy(Form):
             return_fee_minor=place.return_fee_minor,
             review_above_minor=place.review_above_minor,
             seller=SellerProfile(
-                seller_id=seller_id, **seller.model_dump(include={"name", "email", "language", "notify_sold"})
+                seller_id=seller_id,
+                **seller.model_dump(include={"name", "email", "language", "notify_sold", "unwanted_notices"}),
             ),
         )
 

@@ -19,6 +19,7 @@ from domain_kit import (
     in_state,
     partly,
     pending,
+    policy,
     shipped,
     unshipped,
 )
@@ -30,6 +31,7 @@ from domain.effects import NoticeKind, Void
 from domain.journal import Message, wants_turn_before
 from domain.message import Template
 from domain.order import Actor, Flag, Status
+from domain.policy import PolicyError
 from domain.views import view
 
 BY = T0 + 2 * DAY
@@ -338,3 +340,26 @@ def test_a_cancellation_without_the_seller_is_not_rated(how: str) -> None:
     refusal = refused(scene, "rate", stars=1)
     assert (refusal.code, refusal.rule) == ("RATING_NOT_OPEN", "C13")
     assert NUMBER in refusal.message
+
+
+@pytest.mark.rule("V7")
+@pytest.mark.parametrize(
+    ("unwanted", "mailed"),
+    [("", ["seller"]), ("message", []), ("case_changed", ["seller"])],
+    ids=["all", "none", "other"],
+)
+def test_a_seller_is_mailed_as_it_prefers(unwanted: str, mailed: list[str]) -> None:
+    """A seller that does without the mails of messages gets none of them, and all the others; the buyer gets its own."""
+    wish = f'handling_time = "2d"\nunwanted_notices = ["{unwanted}"]' if unwanted else 'handling_time = "2d"'
+    scene = unshipped(given=policy(('handling_time = "2d"', wish)))
+    assert say(scene) is None
+    assert scene.mails(NoticeKind.MESSAGE) == mailed
+    scene.at(T0 + 3 * DAY)
+    assert scene.mails(NoticeKind.CONFIRM_WARNING) == ["seller"]
+
+
+@pytest.mark.rule("V7")
+def test_an_unknown_preference_is_refused() -> None:
+    """A notice that no seller can do without is no preference: the policy names the field and what there is."""
+    with pytest.raises(PolicyError, match="unwanted_notices"):
+        policy(('handling_time = "2d"', 'handling_time = "2d"\nunwanted_notices = ["confirm_warning"]'))
