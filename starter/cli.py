@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Group
 from rich.live import Live
 from rich.progress import Progress
 from temporalio.client import WorkflowExecutionStatus
@@ -35,6 +36,8 @@ app = typer.Typer(
 )
 app.add_typer(stock_cli.app, name="stock")
 
+NEWEST = 8
+"""Lines of history that are watched."""
 PATIENCE = 3.0
 """Seconds that a new order's view is waited for."""
 
@@ -204,7 +207,9 @@ def watch(number: Number) -> None:
                 if length != seen:
                     seen = length
                     order, entries = await client.order(number), await client.history(number)
-                    live.update(output.order_panel(order, entries, _url(number)), refresh=True)
+                    # What is new comes first: a terminal that is too small cuts off the end.
+                    newest = output.history_table(entries[-NEWEST:])
+                    live.update(Group(newest, output.order_panel(order, url=_url(number))), refresh=True)
                     if order.status in CLOSED or found.status is not WorkflowExecutionStatus.RUNNING:
                         return
                 await asyncio.sleep(0.3)
