@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help demo stack test check format lint types contracts docs docs-check budget histories soak lock clean
+.PHONY: help demo stack test check format lint types contracts docs docs-check budget histories cacheless soak lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -24,8 +24,7 @@ demo: .venv/.run ## run the tour on the embedded stack; ONCE=1 ends by itself
 stack: .venv/.run ## run the embedded stack until Ctrl-C
 	$(BIN)/python -m starter stack
 
-test: .venv/.dev ## run the whole test suite, and its live part once more without a workflow cache
-	MAX_CACHED_WORKFLOWS=0 $(BIN)/python -m pytest -n 2 --dist loadfile -m "live and not patience"
+test: .venv/.dev ## run the whole test suite; every order of a live test is replayed at its end
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: lint types contracts docs-check test ## format, lint, types, import contracts, generated docs, tests
@@ -56,6 +55,9 @@ budget: .venv/.dev ## count events, actions and bytes of one order per path, on 
 
 histories: .venv/.dev ## record the histories that are missing in tests/replay
 	$(BIN)/python -m bench.record $(LIVES)
+
+cacheless: .venv/.dev ## run the live tests on a worker that keeps no order in memory
+	MAX_CACHED_WORKFLOWS=0 $(BIN)/python -m pytest -m "live and not patience"
 
 soak: .venv/.dev ## the long version of the races: SOAK orders (default 300)
 	$(BIN)/python -m pytest tests/test_races.py --soak $(or $(SOAK),300)

@@ -22,10 +22,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test that uses the live stack, so that those alone can be run again without a workflow cache."""
+    """Mark every test that uses the live stack, and have the orders of each replayed at its end."""
     for item in items:
-        if "live" in getattr(item, "fixturenames", ()):
+        names = getattr(item, "fixturenames", [])
+        if "live" in names:
             item.add_marker(pytest.mark.live)
+            names.append("replayed")
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +52,14 @@ async def live(stack: Stack) -> AsyncIterator[Live]:
     """Orders on the stack, with a worker in this process."""
     async with open_live(stack, max_cached_workflows=int(os.environ.get("MAX_CACHED_WORKFLOWS", "1000"))) as orders:
         yield orders
+
+
+@pytest.fixture
+async def replayed(live: Live) -> AsyncIterator[None]:
+    """Replay every order of a live test at its end: a worker that takes it over decides as the first one did."""
+    live.placed.clear()
+    yield
+    await live.replay()
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from typing import Any
 
 import httpx
 from temporalio.client import WorkflowExecutionStatus
-from temporalio.worker import Worker
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.worker import Replayer, Worker
 
 from activities.mail import Mailer
 from activities.provider import HttpPaymentProvider
@@ -24,6 +25,7 @@ from starter.travel import advance
 from store.store import Store
 from worker import build_worker
 from workflows.connection import connect, ensure_search_attributes
+from workflows.order import OrderWorkflow
 
 PATIENCE = 30.0
 SECOND, MINUTE, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
@@ -53,6 +55,8 @@ class Live:
         self.store = store
         self.addresses = addresses
         self.settings = settings
+        self.placed: list[str] = []
+        """The orders of the running test, whose histories are replayed at its end."""
         self.provider = httpx.AsyncClient(base_url=addresses.provider, timeout=20)
         self.mail = httpx.AsyncClient(base_url=addresses.mail, timeout=20)
 
@@ -65,12 +69,10 @@ class Live:
 
     def on_queue(self, queue: str, policy: Policy | None = None) -> "Live":
         """Return the same stack seen through another task queue and policy."""
-        return Live(
-            OrderClient(self.orders.temporal, queue, policy or sample_policy()),
-            self.store,
-            self.addresses,
-            self.settings,
-        )
+        client = OrderClient(self.orders.temporal, queue, policy or sample_policy())
+        seen = Live(client, self.store, self.addresses, self.settings)
+        seen.placed = self.placed
+        return seen
 
     def sku(self, units: int = 100, seller: str = "S-100") -> str:
         """Return a new item of which the seller has `units`."""
@@ -85,9 +87,17 @@ class Live:
             options["items"] = (f"{self.sku(seller=seller)}:{quantity}:1200:Cup",)
         placement = carts.cart(**options)
         await self.orders.place(placement)
+        self.placed.append(placement.order_number)
         if wait:
             await self.orders.settled(placement.order_number, timedelta(seconds=PATIENCE))
         return placement.order_number
+
+    async def replay(self) -> None:
+        """Replay the histories of the test's orders, as a worker does that takes over a running order."""
+        numbers, self.placed[:] = list(dict.fromkeys(self.placed)), []
+        replayer = Replayer(workflows=[OrderWorkflow], data_converter=pydantic_data_converter)
+        for number in numbers:
+            await replayer.replay_workflow(await self.orders.handle(number).fetch_history())
 
     async def do(self, number: str, name: str, actor: Actor | str, **fields: Any) -> Reply:
         """Send a command through the starter's client."""
