@@ -61,6 +61,8 @@ def _edit_contents(order: Order, command: Command, at: datetime) -> Refusal | No
         return refuse(RefusalCode.NOTHING_CHANGED, number=order.number)
     total = options[option] + sum(line.quantity * line.unit_price_minor for line in lines)
     in_cash = order.payment.method is PaymentMethod.KONBINI and order.payment.status is PaymentStatus.AUTHORIZED
+    if order.payment.charge_unanswered and total != order.total_minor:
+        return refuse(RefusalCode.CHARGE_IN_DOUBT, number=order.number)
     if in_cash and total != order.total_minor:
         return refuse(RefusalCode.PAID_IN_CASH, number=order.number)
     above = order.policy.review_above_minor

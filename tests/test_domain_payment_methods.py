@@ -396,19 +396,3 @@ def test_a_cancellation_gives_the_points_back_too() -> None:
     scene.settle()
     assert {each.reference for each in scene.effects if isinstance(each, Void)} == {FIRST, f"{FIRST}/points"}
     assert not any(hold.live(scene.now) for hold in scene.partners.holds.values())
-
-
-@pytest.mark.rule("S2", "E7", "P5")
-@pytest.mark.parametrize("change", ["renewal", "edit"])
-def test_points_are_never_held_twice(change: str) -> None:
-    """The wallet holds just the points of this order: neither a renewed hold of the card nor an edit asks for them again."""
-    scene = Scene(CARD_AND_POINTS, every_method())
-    scene.partners.balance = scene.order.payment.points_minor
-    scene.partners.lasts = 7 * DAY
-    scene.settle()
-    if change == "edit":
-        assert code(scene, "edit", shipping_option="express") is None
-    else:
-        scene.at(T0 + 8 * DAY)
-    assert code(scene, "ship", "seller", **PARCEL) is None
-    assert scene.settle().partners.charged == scene.order.total_minor

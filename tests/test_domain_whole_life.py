@@ -169,7 +169,7 @@ class Life(RuleBasedStateMachine):
         wanted = sum(hold.total_charged for key, hold in partners.holds.items() if key not in order.voids)
         # The charge of cash or points that was not answered is not undone: it is asked for again under the same key.
         unheard = order.payment.method is not PaymentMethod.CARD and order.payment.status is PaymentStatus.AUTHORIZED
-        assert wanted == order.payment.captured_minor or (unheard and wanted == order.payment.authorized_minor)
+        assert wanted == order.payment.captured_minor or (unheard and wanted == order.payment.amount_minor)
         assert (order.payment.captured_minor > 0) is bool(order.shipments)
         assert set(order.voids) <= {each.reference for each in self.scene.open if isinstance(each, Void)}
 
