@@ -359,11 +359,6 @@ class Order(Value):
         unsettled = charged and self.settled_minor is None
         return self.rejected is not None or (self.status in CLOSED and not kept and not unsettled)
 
-    @property
-    def anything_confirmed(self) -> bool:
-        """Whether a shipment has been confirmed."""
-        return bool(self.shipments)
-
     def line(self, sku: str) -> Line | None:
         """Return the line of `sku`, or None."""
         return next((line for line in self.lines if line.sku == sku), None)

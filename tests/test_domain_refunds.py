@@ -25,7 +25,6 @@ from domain_kit import (
     unshipped,
 )
 
-from domain.deadlines import next_deadline
 from domain.effects import Ask, NoticeKind, Outcome, PayRefund, Result
 from domain.movements import in_settlement, movements
 from domain.order import Actor, Flag, Order, Status
@@ -388,15 +387,3 @@ def test_a_refund_read_after_the_settlement_is_taken_from_what_is_available(earl
     assert code(scene.at(end + HOUR), "refund", "seller", end - early, reason="goodwill") is None
     assert in_settlement(scene.order) == 0
     assert all(each.is_balanced for each in movements(scene.order))
-
-
-@pytest.mark.rule("A9", "R7")
-def test_an_unpaid_refund_holds_the_completion_back() -> None:
-    """The return window ends while a refund is unpaid: the order is Completed when the provider has paid, not before."""
-    scene = delivered().at(T0 + 29 * DAY)
-    refunded(scene).at(T0 + 31 * DAY).settle()
-    assert scene.status is Status.DELIVERED
-    scene.partners.settle_refund(CARD)
-    scene.at(T0 + 33 * DAY).settle().at(T0 + 33 * DAY)
-    assert (scene.status, next_deadline(scene.order) is not None) == (Status.COMPLETED, True)
-    assert scene.order.completed_at == T0 + 33 * DAY
