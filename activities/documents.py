@@ -180,7 +180,7 @@ def _receipt_facts(pen: _Pen, payment: Payment, buyer: str) -> dict[str, Any]:
         "paid_label": pen.gettext("How it was paid"),
         "paid": [[_method(pen, method), pen.money(minor)] for method, minor in _paid_with(payment)],
         "refunds_label": pen.gettext("Refunds"),
-        "refunds": [_refund_facts(pen, refund) for refund in order.refunds],
+        "refunds": [_refund_facts(pen, refund) for refund in order.refunds if refund.of_charge],
         "balance": _balance(pen, payment.captured_minor),
     }
 
@@ -220,7 +220,7 @@ def _refund_facts(pen: _Pen, refund: Refund) -> dict[str, Any]:
 
 def _balance(pen: _Pen, captured_minor: int) -> list[list[str]]:
     """Return what remains paid of the charge: after the refunds that were paid, and after those that are still to be."""
-    refunds = pen.order.refunds
+    refunds = [refund for refund in pen.order.refunds if refund.of_charge]
     if not refunds:
         return []
     paid = sum(part.amount_minor for each in refunds for part in each.parts if part.status is RefundStatus.PAID)
@@ -296,13 +296,13 @@ def _progress(pen: _Pen, part: RefundPart) -> str:
     return pen.gettext("pending, expected by %(date)s") % {"date": pen.when(part.expected_at)}
 
 
-def _reason(pen: _Pen, reason: RefundReason) -> str:
-    return {
+def _reason(pen: _Pen, reason: str) -> str:
+    words: dict[str, str] = {
         RefundReason.OUT_OF_STOCK: pen.gettext("out of stock"),
         RefundReason.BUYER_RETURN: pen.gettext("returned by the buyer"),
         RefundReason.POST_SHIPMENT_CANCELLATION: pen.gettext("cancelled after shipment"),
         RefundReason.UNDELIVERABLE: pen.gettext("the parcel could not be delivered"),
-        RefundReason.RECALLED: pen.gettext("product recall"),
+        RefundReason.RECALLED: pen.gettext("the parcel was called back"),
         RefundReason.NOT_RECEIVED: pen.gettext("not received"),
         RefundReason.GUARANTEE_CLAIM: pen.gettext("guarantee claim"),
         RefundReason.DAMAGED: pen.gettext("arrived damaged"),
@@ -310,7 +310,8 @@ def _reason(pen: _Pen, reason: RefundReason) -> str:
         RefundReason.COMBINED_PARCEL: pen.gettext("shipped together with another order"),
         RefundReason.PRICING_ERROR: pen.gettext("pricing error"),
         RefundReason.GOODWILL: pen.gettext("goodwill"),
-    }[reason]
+    }
+    return words[reason]
 
 
 @lru_cache

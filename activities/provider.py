@@ -7,8 +7,8 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from domain.base import Instant
-from domain.effects import Ask, Authorize, Capture, Outcome, PayRefund, Result, Void
-from domain.refund import PaymentMethod
+from domain.effects import Ask, Authorize, Capture, CashReturn, Outcome, PayRefund, Result, Void
+from domain.refund import PaymentMethod, RefundStatus
 
 _ASK_AGAIN_STATUSES = frozenset({408, 425, 429})
 _WALLET_PREFIX = "points-"
@@ -37,11 +37,17 @@ class PaymentProvider(Protocol):
         ...
 
     async def capture(self, request: Capture) -> Outcome:
-        """Charge `amount_minor` of the hold: CAPTURED, DECLINED with `decline_code`, LAPSED or VOIDED."""
+        """Charge `amount_minor` of the hold: CAPTURED, DECLINED with `decline_code`, LAPSED or VOIDED.
+
+        What a convenience store took above it is paid back, and told as `cash_return`.
+        """
         ...
 
     async def void(self, request: Void) -> Outcome:
-        """Make sure that nothing is or will be held or charged under the reference: VOIDED."""
+        """Make sure that nothing is or will be held or charged under the reference: VOIDED.
+
+        What a convenience store took is paid back, and told as `cash_return`; `ask` tells how that refund goes on.
+        """
         ...
 
     async def refund(self, request: PayRefund) -> Outcome:
@@ -69,17 +75,6 @@ class _Status(StrEnum):
     CAPTURED = "captured"
 
 
-class _State(BaseModel):
-    """A payment as the provider answers it; other fields are ignored."""
-
-    reference: str
-    status: _Status
-    decline_code: str | None = None
-    expires_at: Instant | None = None
-    number: str | None = None
-    due_at: Instant | None = None
-
-
 class _RefundStatus(StrEnum):
     PENDING = "pending"
     PAID = "paid"
@@ -90,9 +85,22 @@ class _RefundState(BaseModel):
     """A refund as the provider answers it; other fields are ignored."""
 
     reference: str
+    amount_minor: int
     status: _RefundStatus
     failure_code: str | None = None
     expected_at: Instant | None = None
+
+
+class _State(BaseModel):
+    """A payment as the provider answers it; other fields are ignored."""
+
+    reference: str
+    status: _Status
+    decline_code: str | None = None
+    expires_at: Instant | None = None
+    number: str | None = None
+    due_at: Instant | None = None
+    cash_return: _RefundState | None = None
 
 
 class _Problem(BaseModel):
@@ -144,8 +152,7 @@ class HttpPaymentProvider:
         key = f"{request.reference}/capture"
         response = await self._post("/captures", body, request.at, key=key, expected=frozenset({402, 409}))
         if response.status_code == 200:
-            _expect(_read(_State, response, request.reference), _Status.CAPTURED, "/captures")
-            return Outcome(result=Result.CAPTURED, reference=request.reference)
+            return _ended(_read(_State, response, request.reference), _Status.CAPTURED, "/captures")
         problem = _read_problem(response)
         results = {"declined": Result.DECLINED, "lapsed": Result.LAPSED, "voided": Result.VOIDED}
         if problem.error not in results:
@@ -158,8 +165,7 @@ class HttpPaymentProvider:
         Raises ProviderUnavailable, ProviderContractError.
         """
         response = await self._post("/voids", request.model_dump(include={"reference", "order_number"}), request.at)
-        _expect(_read(_State, response, request.reference), _Status.VOIDED, "/voids")
-        return Outcome(result=Result.VOIDED, reference=request.reference)
+        return _ended(_read(_State, response, request.reference), _Status.VOIDED, "/voids")
 
     async def refund(self, request: PayRefund) -> Outcome:
         """Pay `amount_minor` of a charge back, once per reference, as often as it is asked.
@@ -288,6 +294,12 @@ def _read_problem(response: httpx.Response) -> _Problem:
         return _Problem()
 
 
-def _expect(state: _State, status: _Status, path: str) -> None:
+def _ended(state: _State, status: _Status, path: str) -> Outcome:
+    """Tell a charge or void that was carried out, and the cash that goes back with it."""
     if state.status is not status:
         raise _unavailable(path, f"status {state.status} where {status} was due", state.reference)
+    back = state.cash_return
+    cash_return = (
+        None if back is None else CashReturn(**{**back.model_dump(), "status": RefundStatus(back.status.value)})
+    )
+    return Outcome(result=Result(status.value), reference=state.reference, cash_return=cash_return)

@@ -16,12 +16,14 @@ from activities.stripe_wire import (
     Charge,
     Intent,
     Refund,
+    cash_return,
     contract_error,
     is_konbini,
-    is_void,
     konbini_payer,
     read,
+    refund_name,
     refund_outcome,
+    returning,
     standing,
     stripe_amount,
     terms_of,
@@ -176,7 +178,7 @@ class StripePaymentProvider:
             raise contract_error(f"{intent.amount_received} was paid, not {amount}", reference, "charge that at most")
         refunds = await self._refunds({"payment_intent": intent.id}, reference)
         if rest and not any(each.metadata.get("operation") == "capture" for each in refunds):
-            metadata = {"operation": "capture", "reference": reference, "order_number": request.order_number}
+            metadata = returning(intent, "capture", reference, request.order_number)
             await self._client.v1.refunds.create_async(
                 {"payment_intent": intent.id, "amount": rest, "metadata": metadata},
                 {"idempotency_key": f"{reference}/capture"},
@@ -194,10 +196,10 @@ class StripePaymentProvider:
             intent = await self._find(reference, request.order_number)
             intent = intent or await self._open(reference, request.order_number)
             for _ in range(_ROUNDS):
-                if intent.status == "succeeded":
-                    await self._pay_back(intent, request)
+                refunds = await self._pay_back(intent, request) if intent.status == "succeeded" else ()
                 if intent.status in ("succeeded", "canceled"):
-                    return Outcome(result=Result.VOIDED, reference=reference)
+                    back = cash_return(intent, refunds, "void", reference)
+                    return Outcome(result=Result.VOIDED, reference=reference, cash_return=back)
                 try:
                     answer = await self._intents.cancel_async(
                         intent.id, {"cancellation_reason": "abandoned", "expand": _EXPAND}
@@ -209,18 +211,20 @@ class StripePaymentProvider:
                     intent = await self._retrieve(intent.id, reference)
             raise unavailable(f"{intent.id} is {intent.status} and cannot be cancelled yet", reference)
 
-    async def _pay_back(self, intent: Intent, request: Void) -> None:
-        """Pay back whatever of a charge no refund has paid back or is about to."""
+    async def _pay_back(self, intent: Intent, request: Void) -> tuple[Refund, ...]:
+        """Pay back whatever of a charge no refund has paid back or is about to; returns all its refunds, newest first."""
         reference = request.reference
         refunds = await self._refunds({"payment_intent": intent.id}, reference)
         rest = intent.amount_received - sum(each.amount for each in refunds if not each.has_failed)
-        if rest > 0:
-            failed = sum(each.has_failed for each in refunds)
-            metadata = {"operation": "void", "reference": reference, "order_number": request.order_number}
-            await self._client.v1.refunds.create_async(
-                {"payment_intent": intent.id, "amount": rest, "metadata": metadata},
-                {"idempotency_key": f"{reference}/void/{rest}/{failed}"},
-            )
+        if rest <= 0:
+            return refunds
+        failed = sum(each.has_failed for each in refunds)
+        metadata = returning(intent, "void", reference, request.order_number)
+        answer = await self._client.v1.refunds.create_async(
+            {"payment_intent": intent.id, "amount": rest, "metadata": metadata},
+            {"idempotency_key": f"{reference}/void/{rest}/{failed}"},
+        )
+        return read(Refund, answer, reference), *refunds
 
     async def refund(self, request: PayRefund) -> Outcome:
         """Pay back part of a charge, once per reference.
@@ -270,7 +274,8 @@ class StripePaymentProvider:
 
     async def _standing(self, intent: Intent, reference: str) -> Outcome:
         """Tell how a payment stands, looking at its refunds where there are any."""
-        returned = intent.status == "succeeded" and intent.latest_charge and intent.latest_charge.amount_refunded
+        charge = intent.latest_charge
+        returned = intent.status == "succeeded" and charge and (charge.amount_refunded or intent.is_konbini)
         refunds = await self._refunds({"payment_intent": intent.id}, reference) if returned else ()
         return standing(intent, refunds, reference)
 
@@ -316,10 +321,7 @@ class StripePaymentProvider:
 
 
 def _named(refunds: tuple[Refund, ...], reference: str) -> Refund | None:
-    return next(
-        (each for each in refunds if each.metadata.get("reference") == reference and not is_void(each)),
-        None,
-    )
+    return next((each for each in refunds if refund_name(each) == reference), None)
 
 
 def _id(thing: str | stripe.Customer) -> str:

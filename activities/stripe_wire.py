@@ -13,8 +13,8 @@ from pydantic import BaseModel, ValidationError
 
 from activities.events import EventRefusedError, EventType, ProviderEvent
 from activities.provider import ProviderContractError, ProviderUnavailable
-from domain.effects import Authorize, Outcome, Result
-from domain.refund import PaymentMethod
+from domain.effects import Authorize, CashReturn, Outcome, Result
+from domain.refund import PaymentMethod, RefundStatus
 
 M = TypeVar("M", bound=BaseModel)
 REFUND_PERIOD = timedelta(days=10)
@@ -28,6 +28,8 @@ _THREE_DECIMAL = frozenset(("BHD", "JOD", "KWD", "OMR", "TND"))
 _REFUSED = frozenset(("UGX",))  # Stripe lists it both as zero-decimal and as sent with two decimals: a factor of 100
 _STORES = {"familymart": "FamilyMart", "lawson": "Lawson", "ministop": "Ministop", "seicomart": "Seicomart"}
 _ENDED_BY_STRIPE = frozenset(("automatic", "expired"))
+_RETURNS = {"void": "return", "capture": "change"}
+"""What the refund that an operation makes of cash is called behind the payment's reference."""
 
 
 class CardProblem(BaseModel):
@@ -192,10 +194,14 @@ def standing(intent: Intent, refunds: tuple[Refund, ...], reference: str) -> Out
         case "requires_capture":
             return Outcome(result=Result.AUTHORIZED, reference=reference, expires_at=_expires_at(intent))
         case "succeeded":
-            if any(is_void(refund) and not refund.has_failed for refund in refunds):
-                return Outcome(result=Result.VOIDED, reference=reference)
-            charged = not intent.is_konbini or "captured" in intent.metadata
-            return Outcome(result=Result.CAPTURED if charged else Result.AUTHORIZED, reference=reference)
+            # Cash whose return failed is owed as a refund, and no hold any more.
+            if any(is_void(refund) and (intent.is_konbini or not refund.has_failed) for refund in refunds):
+                back = cash_return(intent, refunds, "void", reference)
+                return Outcome(result=Result.VOIDED, reference=reference, cash_return=back)
+            if intent.is_konbini and "captured" not in intent.metadata:
+                return Outcome(result=Result.AUTHORIZED, reference=reference)
+            back = cash_return(intent, refunds, "capture", reference)
+            return Outcome(result=Result.CAPTURED, reference=reference, cash_return=back)
         case "canceled":
             lapsed = intent.cancellation_reason in _ENDED_BY_STRIPE
             expires_at = _expires_at(intent) if lapsed and intent.latest_charge else None
@@ -247,6 +253,37 @@ def is_void(refund: Refund) -> bool:
     return refund.metadata.get("operation") == "void"
 
 
+def returning(intent: Intent, operation: str, reference: str, order_number: str) -> dict[str, str]:
+    """Return the metadata of a refund that a void or a charge makes by itself: of cash, with a reference of its own."""
+    names = {"operation": operation, "reference": reference, "order_number": order_number}
+    return {**names, "cash_return": f"{reference}/{_RETURNS[operation]}"} if intent.is_konbini else names
+
+
+def refund_name(refund: Refund) -> str | None:
+    """Return the reference under which an order knows a refund: that of its command, or that of the cash returned."""
+    made_by_itself = "operation" in refund.metadata
+    return refund.metadata.get("cash_return" if made_by_itself else "reference")
+
+
+def cash_return(intent: Intent, refunds: tuple[Refund, ...], operation: str, reference: str) -> CashReturn | None:
+    """Tell the cash that a void or a charge pays back; None for a card, and where there is nothing to pay back (R7).
+
+    Stripe takes yen only at a store, whose minor units are its own.
+    """
+    newest = next((each for each in refunds if each.metadata.get("operation") == operation), None)
+    if newest is None or not intent.is_konbini:
+        return None
+    told = refund_outcome(newest, reference)
+    statuses = {Result.REFUND_PAID: RefundStatus.PAID, Result.REFUND_FAILED: RefundStatus.FAILED}
+    return CashReturn(
+        reference=f"{reference}/{_RETURNS[operation]}",
+        amount_minor=newest.amount,
+        status=statuses.get(told.result, RefundStatus.PENDING),
+        expected_at=told.expected_at,
+        failure_code=told.decline_code,
+    )
+
+
 def refund_outcome(refund: Refund, reference: str) -> Outcome:
     """Tell how a refund stands: REFUND_PENDING with `expected_at`, REFUND_PAID, or REFUND_FAILED with a code (R6, R7)."""
     if refund.has_failed:
@@ -276,8 +313,10 @@ def stripe_event(payload: bytes, signature: str, secret: str) -> ProviderEvent |
             "choose the payload style `snapshot` for the endpoint"
         ) from error
     subject = event.data.object
-    reference, order_number = subject.metadata.get("reference"), subject.metadata.get("order_number")
-    kind = _event_type(event.type, subject)
+    kind, order_number = _event_type(event.type, subject), subject.metadata.get("order_number")
+    reference = subject.metadata.get("reference")
+    if kind in (EventType.REFUND_PAID, EventType.REFUND_FAILED):
+        reference = subject.metadata.get("cash_return", reference)
     if kind is None or reference is None or order_number is None:
         return None
     return ProviderEvent(event_id=event.id, type=kind, reference=reference, order_number=order_number)
@@ -301,7 +340,7 @@ def _event_type(name: str, subject: _Subject) -> EventType | None:
 
 
 def _refund_type(status: str | None, metadata: Mapping[str, str]) -> EventType | None:
-    if "operation" in metadata:
+    if "operation" in metadata and "cash_return" not in metadata:
         return EventType.VOID_FAILED if status in ("failed", "canceled") else None
     types = {"succeeded": EventType.REFUND_PAID, "failed": EventType.REFUND_FAILED, "canceled": EventType.REFUND_FAILED}
     return types.get(status or "")

@@ -265,7 +265,7 @@ def without_rest(order: Order, at: datetime) -> Order:
     for case in order.cases:
         target = _target(case, "refund")
         if target is not None and not lines_of_units(order, case.quantities):
-            last = next((each.refund_id for each in reversed(order.refunds)), None)
+            last = next((each.refund_id for each in reversed(order.refunds) if each.of_charge), None)
             ended_now = {"status": target, "changed_at": at, "due_at": None, "refund_id": case.refund_id or last}
             order = _replaced(order, case.model_copy(update=ended_now))
     return flagged(order)

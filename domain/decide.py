@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
-from domain.case import CaseStatus
 from domain.changes import APPLY, apply_deadline, apply_verdict, expired, outcome_detail
 from domain.commands import Command, PaymentEvent, SendMessage, parse_command
 from domain.conditions import holds
@@ -16,11 +15,13 @@ from domain.deadlines import Deadline, DeadlineName, deadlines
 from domain.effects import Ask, Authorize, Effect, Notice, NoticeKind, Outcome, Result, Void
 from domain.guards import BEFORE_WINDOW, CHECKS, first_refusal, no_row_refusal, window_refusal
 from domain.lifecycle import Do, Mail, Row, rows_for
-from domain.order import Actor, Flag, InProgress, Order, PaymentStatus, RequestStatus
+from domain.money import format_money
+from domain.notices import mail_due, notices, of_cash_return
+from domain.order import Actor, Flag, InProgress, Order, PaymentStatus
 from domain.payment import charge_failed, needed, renewed, replaced_hold
 from domain.placement import authorization, first_authorization
 from domain.refund import PaymentMethod, RefundPart, RefundStatus
-from domain.refund_payments import moved, part_of, pay_effect, pay_effects
+from domain.refund_payments import moved, part_of, pay_effect, pay_effects, with_cash_return
 from domain.refusals import Refusal, RefusalCode, refuse
 from domain.views import view
 
@@ -143,7 +144,7 @@ def _land(
         effects += _authorize_again(before, after, now)
     if Do.REFUND in row.effects:
         effects += pay_effects(before, after, now)
-    mails = [each for each in row.effects if isinstance(each, Mail) and _mail_due(each, before, after)]
+    mails = [each for each in row.effects if isinstance(each, Mail) and mail_due(each, before, after)]
     # A mere question to the provider changes nothing that the store would have to know.
     publish = any(each is not Do.ASK for each in row.effects)
     return Accepted(after, tuple(effects), notices(after, mails, before), publish=publish, detail=detail)
@@ -172,50 +173,6 @@ def _authorize_again(before: Order, after: Order, now: datetime) -> tuple[Author
         # A payment number is issued to somebody: the provider may need the buyer's name for it.
         effect = effect.model_copy(update={"record": view(after, now)})
     return (effect,)
-
-
-def _mail_due(mail: Mail, before: Order, after: Order) -> bool:
-    unwanted = {each.value for each in after.policy.seller.unwanted_notices}
-    if mail.to is Actor.SELLER and mail.kind.value in unwanted:
-        return False
-    if mail.kind is NoticeKind.SOLD_SHIP_NOW:
-        return after.policy.seller.notify_sold
-    if mail.kind is NoticeKind.REQUEST_DECLINED:
-        return before.request is not None and before.request.status is RequestStatus.OPEN
-    if mail.kind is NoticeKind.REFUND_REQUESTED:
-        return any(each.amount_minor for each in after.refunds if each not in before.refunds)
-    return True
-
-
-def notices(order: Order, mails: list[Mail], before: Order | None = None) -> tuple[Notice, ...]:
-    """Return the notices of `mails`, keyed by the order's version, so that each is sent once."""
-    base = f"{order.number}/{order.version}"
-    return tuple(
-        Notice(
-            key=f"{base}/{mail.kind}/{mail.to}" + (f"/{subject}" if subject else ""),
-            kind=mail.kind,
-            recipient=mail.to,
-            subject_id=subject,
-        )
-        for mail in mails
-        for subject in _subjects(mail.kind, before or order, order)
-    )
-
-
-def _subjects(kind: NoticeKind, before: Order, after: Order) -> list[str | None]:
-    """Return which messages, refunds or cases a notice is about: those that the decision changed; None for the order."""
-    if kind is NoticeKind.MESSAGE:
-        return [each.message_id for each in after.messages if each not in before.messages]
-    if kind in (NoticeKind.REFUND_REQUESTED, NoticeKind.REFUND_PAID, NoticeKind.REFUND_FAILED):
-        return [each.refund_id for each in after.refunds if each not in before.refunds]
-    changed = [each for each in after.cases if each not in before.cases]
-    if kind is NoticeKind.CASE_OPENED:
-        return [each.case_id for each in changed]
-    if kind is NoticeKind.CASE_CHANGED:
-        # A case that a refund settles is told of by the refund.
-        paid = {each.case_id for each in after.refunds if each not in before.refunds}
-        return [e.case_id for e in changed if e.status is not CaseStatus.REFUNDED or e.case_id not in paid]
-    return [None]
 
 
 def _on_deadline(order: Order, deadline: Deadline, now: datetime) -> Decision:
@@ -305,9 +262,13 @@ def _on_void(order: Order, outcome: Outcome, now: datetime) -> Accepted:
         return Accepted(flagged, (again,), publish=True, detail=f"{outcome.reference} not voided yet; trying on")
     left = tuple(reference for reference in order.voids if reference != outcome.reference)
     flags = order.flags if left else order.flags - {Flag.VOID_FAILING}
-    return Accepted(
-        order.with_(voids=left, flags=flags, version=order.version + 1), publish=True, detail=outcome.reference
-    )
+    voided = order.with_(voids=left, flags=flags, version=order.version + 1)
+    after = with_cash_return(voided, outcome, now)
+    detail = outcome.reference
+    if after.refunds != voided.refunds:
+        returned = after.refunds[-1]
+        detail += f"; {format_money(returned.amount_minor, order.currency)} in cash go back as {returned.refund_id}"
+    return Accepted(after, notices=of_cash_return(voided, after), publish=True, detail=detail)
 
 
 def _on_stale(order: Order, outcome: Outcome, now: datetime) -> Accepted:
@@ -360,9 +321,12 @@ def _resume(order: Order, waiting: InProgress, outcome: Outcome, now: datetime) 
             moved = order
         case _:
             return _not_granted(order, waiting, outcome, now)
+    moved = with_cash_return(moved, outcome, now)
     decision = _on_command(order, moved, event, waiting.at, now)
     if isinstance(decision, Accepted) and decision.awaited is not None:
         return decision._replace(effects=void_effects(order, decision.order, now))
+    if moved.refunds != order.refunds:
+        return decision._replace(notices=(*decision.notices, *of_cash_return(order, decision.order)))
     return decision
 
 

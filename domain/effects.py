@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from domain.base import Instant, Value
 from domain.order import Actor, HistoryEntry
-from domain.refund import PaymentMethod
+from domain.refund import PaymentMethod, RefundStatus
 from domain.views import OrderView
 
 
@@ -190,10 +190,21 @@ class Result(StrEnum):
     REFUND_FAILED = "refund_failed"
 
 
+class CashReturn(Value):
+    """Cash of a convenience-store payment that the provider pays back by itself, in minor units, as its refund `reference`."""
+
+    reference: str
+    amount_minor: int
+    status: RefundStatus
+    expected_at: Instant | None = None
+    failure_code: str | None = None
+
+
 class Outcome(Value):
     """How one effect ended: `short` gives the units available of each sku that is short, `expires_at` when the hold lapses,
     `entries` up to which history entry was recorded, `round` which round of a void it was, `number` and `due_at` where and
-    until when a convenience-store payment is paid, `expected_at` when a refund should have arrived."""
+    until when a convenience-store payment is paid, `expected_at` when a refund should have arrived, `cash_return` what of a
+    convenience-store payment goes back with a void or beside a charge."""
 
     result: Result
     reference: str = ""
@@ -205,3 +216,4 @@ class Outcome(Value):
     number: str | None = None
     due_at: Instant | None = None
     expected_at: Instant | None = None
+    cash_return: CashReturn | None = None

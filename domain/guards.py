@@ -141,7 +141,8 @@ def _refund(order: Order, command: Command, at: datetime) -> Refusal | None:
 
 def _refund_failed(order: Order, command: Command, at: datetime) -> Refusal | None:
     assert isinstance(command, commands.RetryRefund)  # noqa: S101 - narrows the type
-    known = {each.refund_id: each for each in order.refunds}
+    # Cash that was never charged is none of the seller's (P5).
+    known = {each.refund_id: each for each in order.refunds if command.actor is not Actor.SELLER or each.of_charge}
     if command.refund_id not in known:
         refunds = ", ".join(known) or "none"
         return refuse(RefusalCode.UNKNOWN_REFUND, number=order.number, refund_id=command.refund_id, refunds=refunds)

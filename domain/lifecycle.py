@@ -205,7 +205,9 @@ ROWS: tuple[Row, ...] = (
     # Money after the charge: refunds, the settlement, what the provider tells.
     *(row for source in _CHARGED for actor in (_S, _O) for row in _refund(source, actor)),
     *_case("retry_refund", (_S, _O), (Do.REFUND, Do.RECORD), "R6"),
-    *_case(_D.REFUND_DUE, (_M,), (Do.ASK,), "R6 R7"),
+    # Cash that no charge covers goes back in any state, and a refund can come back from the bank after completion.
+    *_case("retry_refund", (_O,), (Do.REFUND, Do.RECORD), "R6 R7", (_PENDING, _UNSHIPPED, _COMPLETED, _CANCELLED)),
+    *_case(_D.REFUND_DUE, (_M,), (Do.ASK,), "R6 R7", tuple(Status)),
     *_case(_D.SETTLEMENT_ENDED, (_M,), (Do.RECORD,), "S7", (*_CHARGED, _COMPLETED)),
     *_case("payment_event", (_M,), (Do.ASK,), "R6 G7", tuple(Status)),
     # Cases, each with a table of its own: beside the order's state, several at once on different items.

@@ -52,22 +52,21 @@ class Movement(Value):
 
 
 def movements(order: Order) -> tuple[Movement, ...]:
-    """Return every money movement of `order` so far, the oldest first; there are none before the charge.
+    """Return every money movement of `order` so far, the oldest first; before the charge only cash that goes back moves.
 
     As the order goes on, movements are added and none is changed. Policy: S7, R5.
     """
     charged_at = order.payment.captured_at
-    if order.payment.captured_minor <= 0 or charged_at is None:
-        return ()
-    found = [_charge(order, charged_at)]
+    charged = charged_at is not None and order.payment.captured_minor > 0
+    found = [_charge(order, charged_at)] if charged_at is not None and charged else []
     for refund in order.refunds:
         found.append(_refund(order, refund))
         found.extend(_refund_paid(order, refund))
-    if order.settled_minor is not None:
+    if charged_at is not None and order.settled_minor is not None:
         found.append(
             _settlement(order, order.settled_minor, charged_at + (order.policy.settlement_window or timedelta(0)))
         )
-    elif order.policy.settlement_window is None and order.completed_at is not None:
+    elif charged and order.policy.settlement_window is None and order.completed_at is not None:
         # An order placed before there was a settlement period has no deadline for it: its completion settles it.
         found.append(_settlement(order, _left_in_settlement(order, found), order.completed_at))
     return tuple(sorted((each for each in found if each.entries), key=lambda each: each.at))
@@ -131,6 +130,9 @@ def _refund(order: Order, refund: Refund) -> Movement:
     amount = refund.amount_minor
     fee = _shipping_part(refund) if order.fulfilment is Fulfilment.MARKETPLACE else 0
     source = _available_account(order) if refund.from_available else _settlement_account(order)
+    if not refund.of_charge:
+        # It came in and was never charged: until it is paid the provider has it, and owes it to nobody but the buyer.
+        source, fee = PROVIDER_CLEARING, 0
     entries = (
         (source, amount - fee),
         (MARKETPLACE, fee),

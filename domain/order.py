@@ -343,8 +343,12 @@ class Order(Value):
     @property
     def anything_open(self) -> bool:
         """Whether a case is open or a refund not yet paid (A9)."""
-        unpaid = any(each.status is not RefundStatus.PAID for each in self.refunds)
-        return unpaid or any(each.open for each in self.cases)
+        return self.refund_unpaid or any(each.open for each in self.cases)
+
+    @property
+    def refund_unpaid(self) -> bool:
+        """Whether money is still on its way back to the buyer (R7)."""
+        return any(each.status is not RefundStatus.PAID for each in self.refunds)
 
     @property
     def closed_at(self) -> datetime | None:
@@ -353,11 +357,13 @@ class Order(Value):
 
     @property
     def over(self) -> bool:
-        """Whether nothing more can happen to the order: refused, or closed and its personal data erased."""
+        """Whether nothing more can happen to the order: refused, or closed, all money back and its personal data erased."""
         kept = self.policy.retention_window is not None and self.erased_at is None
         charged = self.payment.captured_at is not None and self.policy.settlement_window is not None
         unsettled = charged and self.settled_minor is None
-        return self.rejected is not None or (self.status in CLOSED and not kept and not unsettled)
+        return self.rejected is not None or (
+            self.status in CLOSED and not kept and not unsettled and not self.refund_unpaid
+        )
 
     def line(self, sku: str) -> Line | None:
         """Return the line of `sku`, or None."""

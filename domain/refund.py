@@ -33,6 +33,14 @@ class RefundReason(StrEnum):
     GOODWILL = "goodwill"
 
 
+class CashReturnReason(StrEnum):
+    """Why cash that a convenience store took, and that no charge covers, goes back by itself (R7)."""
+
+    ORDER_CANCELLED = "order_cancelled"
+    ITEMS_CANCELLED = "items_cancelled"
+    PAYMENT_NOT_NEEDED = "payment_not_needed"
+
+
 class DeductionKind(StrEnum):
     """What is kept back from a refund (R4)."""
 
@@ -90,9 +98,11 @@ class Refund(Value):
     """One refund of an order; all amounts in minor units of the order's currency."""
 
     refund_id: str
-    reason: RefundReason
+    reason: RefundReason | CashReturnReason
     memo: str | None = None
     lines: tuple[RefundLine, ...]
+    cash_minor: int = 0
+    """Cash that was taken at a convenience store and never charged: such a refund has no lines, and is none of the seller's."""
     deductions: tuple[Deduction, ...] = ()
     parts: tuple[RefundPart, ...]
     by: str
@@ -104,9 +114,14 @@ class Refund(Value):
     """The return, claim or other case that it settles."""
 
     @property
+    def of_charge(self) -> bool:
+        """Whether it gives back something of what was charged, and is no mere return of cash."""
+        return not self.cash_minor
+
+    @property
     def gross_minor(self) -> int:
-        """The refunded lines before deductions."""
-        return sum(line.items_minor + line.shipping_minor for line in self.lines)
+        """The refunded lines, or the returned cash, before deductions."""
+        return self.cash_minor + sum(line.items_minor + line.shipping_minor for line in self.lines)
 
     @property
     def deducted_minor(self) -> int:

@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 
 from domain.commands import RefundForm
 from domain.effects import Outcome, PayRefund, Result
-from domain.order import Flag, Order
+from domain.order import Actor, Flag, Order, Status
 from domain.refund import (
+    CashReturnReason,
     Deduction,
     DeductionKind,
     PaymentMethod,
@@ -94,7 +95,8 @@ def _parts(order: Order, amount: int, sequence: int, at: datetime) -> tuple[Refu
     if points and payment.points_reference is not None:
         paid.append((PaymentMethod.POINTS, payment.points_reference, points))
     for method, reference, charged in paid:
-        back = sum(part.amount_minor for part in _all_parts(order) if part.payment_reference == reference)
+        gone = (part for refund in order.refunds if refund.of_charge for part in refund.parts)
+        back = sum(part.amount_minor for part in gone if part.payment_reference == reference)
         share = min(amount, charged - back)
         if share > 0:
             amount -= share
@@ -110,6 +112,45 @@ def _parts(order: Order, amount: int, sequence: int, at: datetime) -> tuple[Refu
     if amount:
         raise ValueError(f"refund of order {order.number} exceeds what was charged by {amount} minor units")
     return tuple(parts)
+
+
+def with_cash_return(order: Order, outcome: Outcome, now: datetime) -> Order:
+    """Add the cash that the provider pays back with a void or beside a charge, as a refund of its own (R7); once."""
+    returned = outcome.cash_return
+    if returned is None or part_of(order, returned.reference) is not None:
+        return order
+    charged = outcome.result is Result.CAPTURED
+    cancelled = CashReturnReason.ITEMS_CANCELLED if charged else CashReturnReason.ORDER_CANCELLED
+    part = RefundPart(
+        method=PaymentMethod.KONBINI,
+        payment_reference=outcome.reference.removesuffix("/capture"),
+        reference=returned.reference,
+        amount_minor=returned.amount_minor,
+        expected_at=now + order.policy.refund_window,
+    )
+    refund = Refund(
+        refund_id=f"R{len(order.refunds) + 1}",
+        reason=cancelled if charged or order.status is Status.CANCELLED else CashReturnReason.PAYMENT_NOT_NEEDED,
+        lines=(),
+        cash_minor=returned.amount_minor,
+        parts=(part,),
+        by=Actor.SYSTEM.value,
+        requested_at=now,
+    )
+    results = {
+        RefundStatus.PENDING: Result.REFUND_PENDING,
+        RefundStatus.PAID: Result.REFUND_PAID,
+        RefundStatus.FAILED: Result.REFUND_FAILED,
+    }
+    if returned.status not in results:
+        return order.with_(refunds=(*order.refunds, refund))
+    told = Outcome(
+        result=results[returned.status],
+        reference=returned.reference,
+        expected_at=returned.expected_at,
+        decline_code=returned.failure_code,
+    )
+    return moved(order.with_(refunds=(*order.refunds, refund)), told, now)
 
 
 def _all_parts(order: Order) -> Iterable[RefundPart]:

@@ -194,7 +194,7 @@ def refund_refusal(order: Order, form: RefundForm) -> Refusal | None:
     """Return why a refund command cannot be carried out, None when it can (R1 to R4)."""
     if order.payment.captured_at is None:
         return refuse(RefusalCode.NOT_CHARGED, number=order.number)
-    if len(order.refunds) >= MAX_REFUNDS:
+    if sum(each.of_charge for each in order.refunds) >= MAX_REFUNDS:
         return refuse(RefusalCode.REFUND_LIMIT, number=order.number, most=MAX_REFUNDS)
     lines = planned(order, form)
     if isinstance(lines, Refusal):

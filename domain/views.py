@@ -226,7 +226,7 @@ def seller_view(full: OrderView) -> OrderView:
             "business": None if hidden else full.business,
             "purchase": None,
             "review": None,
-            "refunds": tuple(_merged(refund) for refund in full.refunds),
+            "refunds": tuple(_merged(refund) for refund in full.refunds if refund.of_charge),
             "movements": (),
         }
     )

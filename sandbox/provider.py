@@ -50,7 +50,7 @@ class Delays(NamedTuple):
 def create_app(book: Book, delays: Delays) -> FastAPI:
     """Build the provider over its database."""
     parts = Parts(
-        Ledger(book, timedelta(seconds=delays.hold)),
+        Ledger(book, timedelta(seconds=delays.hold), timedelta(seconds=delays.refund)),
         Shops(book),
         Refunds(book, timedelta(seconds=delays.refund)),
         Outbox(book),

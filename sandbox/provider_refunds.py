@@ -1,5 +1,8 @@
 """Refunds at the payment provider: accepted once per reference, paid later by the provider itself, never overdrawn.
 
+Cash that a shop took and that is not charged goes back in the same way, as `<reference>/return` when the payment is voided
+and as `<reference>/change` when less is captured; one that failed is asked for again as `<reference>/return/2`, and so on.
+
 Test cards: `card-refund-fail…` fails the first refund of a payment and pays later ones; `card-refund-hold…` keeps
 refunds pending until a test settles them; a points wallet gets its points back at once. Policy: R2, R5, R6, R7.
 """
@@ -67,33 +70,12 @@ class Refunds:
             lapse_due(session, clock, wanted.order_number)
             hold = session.get(Hold, wanted.payment_reference)
             if hold is not None and (refusal := _refusal(hold, wanted)) is None:
-                return Answer(200, _state(self._accept(session, hold, wanted, clock)))
+                return Answer(200, _state(accept(session, hold, wanted, clock, self._pay_after)))
             write_log(session, clock.text, "refuse", wanted.reference, wanted.order_number, wanted.amount_minor)
             if hold is None or refusal is None:
                 message = f"no authorisation {wanted.payment_reference} has arrived, so nothing can be refunded"
                 return Answer(404, error("unknown_reference", message))
             return refusal
-
-    def _accept(self, session: Session, hold: Hold, wanted: RefundRequest, clock: Clock) -> RefundRow:
-        """Set the amount aside, and pay it at once or promise to."""
-        at_once, now = is_card(hold, WALLET_PREFIX), datetime.now(UTC)
-        held_back = is_card(hold, "card-refund-hold")
-        refund = RefundRow(
-            **wanted._asdict(),
-            status=RefundStatus.PENDING,
-            requested_at=clock.text,
-            accepted_at=iso(now),
-            expected_at=iso(clock.now if at_once else clock.now + ARRIVAL_PERIOD),
-            ends_at=None if at_once or held_back else iso(now + self._pay_after),
-            verdict=None if at_once or held_back else _verdict(session, hold),
-        )
-        session.add(refund)
-        hold.refunded_minor += refund.amount_minor
-        _log(session, clock.text, "refund", refund, refund.amount_minor)
-        if at_once:
-            _pay(session, hold, refund, clock.text)
-        tell_background(session)
-        return refund
 
     def settle(self, reference: str, status: RefundStatus, clock: Clock) -> Answer:
         """End a pending refund as a test wants it: 200 with its state, 404 when unknown, 409 when it ended otherwise."""
@@ -137,6 +119,50 @@ class Refunds:
             return max(0.0, (datetime.fromisoformat(following.ends_at) - now).total_seconds())
 
 
+def accept(session: Session, hold: Hold, wanted: RefundRequest, clock: Clock, pay_after: timedelta) -> RefundRow:
+    """Set the amount aside, and pay it at once or promise to: in real time, `pay_after` from now."""
+    at_once, now = is_card(hold, WALLET_PREFIX), datetime.now(UTC)
+    held_back = is_card(hold, "card-refund-hold")
+    of_cash = _is_of_cash(wanted)
+    refund = RefundRow(
+        **wanted._asdict(),
+        status=RefundStatus.PENDING,
+        requested_at=clock.text,
+        accepted_at=iso(now),
+        expected_at=iso(clock.now if at_once else clock.now + ARRIVAL_PERIOD),
+        ends_at=None if at_once or held_back else iso(now + pay_after),
+        verdict=None if at_once or held_back else _verdict(session, hold),
+        of_cash=of_cash,
+    )
+    session.add(refund)
+    if of_cash:
+        hold.owed_minor -= refund.amount_minor
+    else:
+        hold.refunded_minor += refund.amount_minor
+    _log(session, clock.text, "refund", refund, refund.amount_minor)
+    if at_once:
+        _pay(session, hold, refund, clock.text)
+    tell_background(session)
+    return refund
+
+
+def return_cash(session: Session, hold: Hold, name: str, amount_minor: int, clock: Clock, pay_after: timedelta) -> None:
+    """Begin to pay back what a shop took and nobody charges, as the refund `<reference>/<name>`."""
+    hold.owed_minor += amount_minor
+    wanted = RefundRequest(f"{hold.reference}/{name}", hold.reference, hold.order_number, amount_minor)
+    accept(session, hold, wanted, clock, pay_after)
+
+
+def returned_cash(session: Session, hold: Hold, name: str) -> dict[str, Any] | None:
+    """Return how the return `<reference>/<name>` stands, None without one."""
+    refund = session.get(RefundRow, f"{hold.reference}/{name}")
+    return None if refund is None else _state(refund)
+
+
+def _is_of_cash(wanted: RefundRequest) -> bool:
+    return wanted.reference.startswith(f"{wanted.payment_reference}/")
+
+
 def _verdict(session: Session, hold: Hold) -> RefundStatus:
     """Return how the provider will end a refund of this payment that it is about to accept."""
     if not is_card(hold, "card-refund-fail"):
@@ -150,14 +176,16 @@ def _refusal(hold: Hold, wanted: RefundRequest) -> Answer | None:
     if hold.order_number != wanted.order_number:
         message = f"{hold.reference} belongs to order {hold.order_number}, not to {wanted.order_number}"
         return Answer(422, error("wrong_order", message))
-    if hold.status != Status.CAPTURED:
+    of_cash = _is_of_cash(wanted)
+    if hold.status != Status.CAPTURED and not of_cash:
         message = f"{hold.reference} is {hold.status}: only what was captured can be refunded"
         return Answer(409, error("not_captured", message))
-    left = hold.captured_minor - hold.refunded_minor
+    left = hold.owed_minor if of_cash else hold.captured_minor - hold.refunded_minor
     if wanted.amount_minor > left:
+        of = "cash taken and not charged" if of_cash else f"{hold.captured_minor} captured"
         message = (
-            f"{wanted.amount_minor} minor units exceed the {left} that are left of the {hold.captured_minor} captured "
-            f"under {hold.reference}; refund {left} at most"
+            f"{wanted.amount_minor} minor units exceed the {left} that are left of the {of} under {hold.reference}; "
+            f"refund {left} at most"
         )
         return Answer(422, error("exceeds_capture", message))
     return None
@@ -184,7 +212,9 @@ def _fail(session: Session, hold: Hold, refund: RefundRow, at: str) -> None:
     """Give the amount free for another refund; where the payment was voided since, it goes back with the rest of it."""
     refund.status, refund.failure_code = RefundStatus.FAILED, ACCOUNT_CLOSED
     _log(session, at, "refund_failed", refund, refund.amount_minor)
-    if hold.status == Status.VOIDED:
+    if refund.of_cash:
+        hold.owed_minor += refund.amount_minor
+    elif hold.status == Status.VOIDED:
         hold_account(session, hold).captured_minor -= refund.amount_minor
         write_log(session, at, "reverse", hold.reference, hold.order_number, refund.amount_minor)
     else:

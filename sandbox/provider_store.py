@@ -17,6 +17,7 @@ from sandbox.provider_book import (
     state_of,
 )
 from sandbox.provider_konbini import issue
+from sandbox.provider_refunds import return_cash, returned_cash
 from sandbox.provider_tables import (
     ANY_CURRENCY,
     CARD_PATTERN,
@@ -41,9 +42,10 @@ class Ledger:
     A hold lapses by the clock of its own order: another order that lives in the future never makes it lapse.
     """
 
-    def __init__(self, book: Book, hold_period: timedelta) -> None:
+    def __init__(self, book: Book, hold_period: timedelta, pay_after: timedelta) -> None:
         self._book = book
         self._hold_period = hold_period
+        self._pay_after = pay_after
 
     def authorize(self, payment: Payment, clock: Clock) -> Answer:
         """Hold money or issue a payment number, once per reference; answers 200 with its state, 409 for other content."""
@@ -95,13 +97,28 @@ class Ledger:
                 return conflict(reference)
             if known is not None and hold.status == Status.CAPTURED:
                 log_hold(session, clock, "replay", hold, amount_minor)
-                return Answer(200, state_of(hold, replayed=True), _slow(hold))
+                change = {"cash_return": returned_cash(session, hold, "change")}
+                return Answer(200, {**state_of(hold, replayed=True), **change}, _slow(hold))
             refusal = _capture_refusal(hold, amount_minor)
             if refusal is not None:
                 log_hold(session, clock, "decline" if refusal.status == 402 else "refuse", hold, amount_minor)
             if known is None and (refusal is None or refusal.status == 402):
                 session.add(CaptureKey(key=key, reference=reference, amount_minor=amount_minor))
-            return refusal or _charge(session, hold, amount_minor, clock)
+            return refusal or self._charge(session, hold, amount_minor, clock)
+
+    def _charge(self, session: Session, hold: Hold, amount_minor: int, clock: Clock) -> Answer:
+        """Charge a hold; of cash, which is there already, what is above the charge goes back."""
+        account, held = hold_account(session, hold), hold.amount_minor or 0
+        in_cash = hold.method == Method.KONBINI
+        account.held_minor -= held
+        account.captured_minor += held if in_cash else amount_minor
+        hold.status, hold.captured_minor = Status.CAPTURED, amount_minor
+        log_hold(session, clock, "capture", hold, amount_minor)
+        if in_cash and held > amount_minor:
+            return_cash(session, hold, "change", held - amount_minor, clock, self._pay_after)
+        change = {"cash_return": returned_cash(session, hold, "change")}
+        wait = _wait(hold, {"card-slow": Wait.SLOW, "card-capture-timeout": Wait.HANG})
+        return Answer(200, {**state_of(hold), **change}, wait)
 
     def void(self, reference: str, order_number: str | None, clock: Clock) -> Answer:
         """Make sure that nothing is or will be held or charged under the reference; answers 200 always."""
@@ -117,8 +134,26 @@ class Ledger:
             if replayed:
                 log_hold(session, clock, "replay", hold, 0)
             else:
-                _release(session, hold, clock)
-            return Answer(200, state_of(hold, replayed=replayed))
+                self._release(session, hold, clock)
+            returned = {"cash_return": returned_cash(session, hold, "return")}
+            return Answer(200, {**state_of(hold, replayed=replayed), **returned})
+
+    def _release(self, session: Session, hold: Hold, clock: Clock) -> None:
+        """Void a hold, or give back what was charged or paid at a shop and is not being refunded; the log tells how much."""
+        action, freed = "void", 0
+        account, in_cash = hold_account(session, hold), hold.method == Method.KONBINI
+        if hold.status == Status.AUTHORIZED:
+            # What a shop took is cash: it does not come free, it is paid back.
+            action, freed = "reverse" if in_cash else "void", hold.amount_minor or 0
+            account.held_minor -= freed
+            account.captured_minor += freed if in_cash else 0
+        elif hold.status == Status.CAPTURED:
+            action, freed = "reverse", hold.captured_minor - hold.refunded_minor
+            account.captured_minor -= 0 if in_cash else freed
+        hold.status, hold.captured_minor, hold.refunded_minor = Status.VOIDED, 0, 0
+        log_hold(session, clock, action, hold, freed)
+        if in_cash and freed:
+            return_cash(session, hold, "return", freed, clock, self._pay_after)
 
     def find(self, reference: str, clock: Clock) -> Answer:
         """Return the state of a reference, or 404."""
@@ -226,26 +261,3 @@ def _capture_refusal(hold: Hold, amount_minor: int) -> Answer | None:
     if is_card(hold, "card-capture-decline"):
         return Answer(402, error("declined", f"the card of {hold.reference} declined", decline_code="card_declined"))
     return None
-
-
-def _charge(session: Session, hold: Hold, amount_minor: int, clock: Clock) -> Answer:
-    account = hold_account(session, hold)
-    account.held_minor -= hold.amount_minor or 0
-    account.captured_minor += amount_minor
-    hold.status, hold.captured_minor = Status.CAPTURED, amount_minor
-    log_hold(session, clock, "capture", hold, amount_minor)
-    return Answer(200, state_of(hold), _wait(hold, {"card-slow": Wait.SLOW, "card-capture-timeout": Wait.HANG}))
-
-
-def _release(session: Session, hold: Hold, clock: Clock) -> None:
-    """Void a hold, or give back what was charged or paid at a shop and is not being refunded; the log tells how much."""
-    action, freed = "void", 0
-    if hold.status == Status.AUTHORIZED:
-        # What a shop took is cash: it does not come free, it is paid back.
-        action, freed = "reverse" if hold.method == Method.KONBINI else "void", hold.amount_minor or 0
-        hold_account(session, hold).held_minor -= freed
-    elif hold.status == Status.CAPTURED:
-        action, freed = "reverse", hold.captured_minor - hold.refunded_minor
-        hold_account(session, hold).captured_minor -= freed
-    hold.status, hold.captured_minor, hold.refunded_minor = Status.VOIDED, 0, 0
-    log_hold(session, clock, action, hold, freed)

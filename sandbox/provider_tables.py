@@ -105,7 +105,8 @@ class Hold(ProviderTable, table=True):
     """One authorisation; `amount_minor` is empty while only its void has arrived; instants are ISO UTC texts that sort.
 
     `number`, `due_at` and `paid_at` belong to convenience-store payments; `refunded_minor` is the sum of the refunds
-    that have not failed, and the database keeps it within what was captured.
+    that have not failed, and the database keeps it within what was captured. `owed_minor` is cash that a shop took, that is
+    neither charged nor on its way back: its return failed.
     """
 
     __table_args__ = (Index("own_clock_lapse", "own_clock", "status", "expires_at"),)
@@ -129,6 +130,7 @@ class Hold(ProviderTable, table=True):
         sa_column_args=(CheckConstraint("refunded_minor BETWEEN 0 AND captured_minor", name="refunds_within_capture"),),
         sa_column_kwargs={"server_default": "0"},
     )
+    owed_minor: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
 
 
 class CaptureKey(ProviderTable, table=True):
@@ -151,6 +153,7 @@ class RefundRow(ProviderTable, table=True):
     """One refund; `ends_at` is the real time at which the provider ends it by itself, `verdict` how (None: never).
 
     `requested_at` is the order's clock and `accepted_at` real time at the same moment; all are ISO UTC texts that sort.
+    `of_cash` tells that it returns cash which was never charged, and so is no part of what was captured.
     """
 
     __tablename__ = "refund"
@@ -167,6 +170,7 @@ class RefundRow(ProviderTable, table=True):
     expected_at: str
     ends_at: str | None = None
     verdict: str | None = None
+    of_cash: bool = Field(default=False, sa_column_kwargs={"server_default": "0"})
 
 
 class EventKind(StrEnum):

@@ -7,7 +7,7 @@ from domain_kit import DAY, T0, shipped
 from pypdf import PdfReader
 
 from domain.order import Address, Business, Line
-from domain.refund import PaymentMethod, Refund, RefundLine, RefundPart, RefundReason, RefundStatus
+from domain.refund import CashReturnReason, PaymentMethod, Refund, RefundLine, RefundPart, RefundReason, RefundStatus
 from domain.views import OrderView, view
 
 PLACES = {
@@ -24,7 +24,9 @@ def part(minor: int, method: PaymentMethod = PaymentMethod.CARD, **changes: Any)
     return RefundPart(method=method, payment_reference="p", reference="r", amount_minor=minor, **{**paid, **changes})
 
 
-def refund(*parts: RefundPart, reason: RefundReason = RefundReason.BUYER_RETURN, **changes: Any) -> Refund:
+def refund(
+    *parts: RefundPart, reason: RefundReason | CashReturnReason = RefundReason.BUYER_RETURN, **changes: Any
+) -> Refund:
     """Return a refund of one unit of item 111 (500) with its share of the shipping fee (20), less what the changes deduct."""
     facts: dict[str, Any] = {
         "refund_id": "1",

@@ -7,8 +7,20 @@ from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from domain.effects import Ask, Authorize, Capture, Effect, Outcome, PayRefund, Publish, Reserve, Result, Void
-from domain.refund import PaymentMethod
+from domain.effects import (
+    Ask,
+    Authorize,
+    Capture,
+    CashReturn,
+    Effect,
+    Outcome,
+    PayRefund,
+    Publish,
+    Reserve,
+    Result,
+    Void,
+)
+from domain.refund import PaymentMethod, RefundStatus
 
 REFUND_TAKES = timedelta(days=3)
 """How long the provider says that a refund takes."""
@@ -56,6 +68,7 @@ class Back:
     amount: int
     expected_at: datetime
     result: Result = Result.REFUND_PENDING
+    of_cash: bool = False
 
 
 @dataclass
@@ -107,7 +120,7 @@ class Partners:
             case Capture():
                 return self._capture(effect, now)
             case Void():
-                return self._void(effect)
+                return self._void(effect, now)
             case Reserve():
                 return Outcome(result=Result.RESERVED, reference=effect.key)
             case PayRefund():
@@ -169,15 +182,34 @@ class Partners:
             if hold.charged and hold.charged != amount:
                 raise AssertionError(f"{effect} is another charge than the one made under the same key: {hold}")
             hold.charged = amount
-        return Outcome(result=Result.CAPTURED, reference=effect.key)
+        change = self._return(effect.reference, "change", now)
+        return Outcome(result=Result.CAPTURED, reference=effect.key, cash_return=change)
 
-    def _void(self, effect: Void) -> Outcome:
+    def _void(self, effect: Void, now: datetime) -> Outcome:
         self.voided.add(effect.reference)
         if (hold := self.holds.get(effect.reference)) is not None:
             hold.voided = True
         if self._back(effect.reference):
             raise AssertionError(f"{effect} undoes a charge of which something was refunded")
-        return Outcome(result=Result.VOIDED, reference=effect.reference, round=effect.round)
+        cash = self._return(effect.reference, "return", now)
+        return Outcome(result=Result.VOIDED, reference=effect.reference, round=effect.round, cash_return=cash)
+
+    def _cash(self, payment_reference: str) -> int:
+        """Return what was paid under a number and is not charged, whether it has gone back or not."""
+        hold = self.holds.get(payment_reference)
+        return hold.amount - hold.total_charged if hold is not None and hold.number and hold.paid else 0
+
+    def _return(self, payment_reference: str, name: str, now: datetime) -> CashReturn | None:
+        """Begin to pay cash back that nobody charges, once, and tell how it stands."""
+        reference = f"{payment_reference}/{name}"
+        left = self._cash(payment_reference) - self._back(payment_reference, of_cash=True)
+        if reference not in self.refunds and left > 0:
+            self.refunds[reference] = Back(payment_reference, left, now + REFUND_TAKES, of_cash=True)
+        back = self.refunds.get(reference)
+        if back is None:
+            return None
+        status = RefundStatus(back.result.value.removeprefix("refund_"))
+        return CashReturn(reference=reference, amount_minor=back.amount, status=status, expected_at=back.expected_at)
 
     def _refund(self, effect: PayRefund, now: datetime) -> Back:
         """Take a refund in, once per reference; more than was charged under its payment is an engine's error."""
@@ -186,18 +218,21 @@ class Partners:
                 raise AssertionError(f"{effect} is another refund than {known}")
             return known
         hold = self.holds.get(effect.payment_reference)
-        charged = 0 if hold is None else hold.total_charged
-        if effect.amount_minor <= 0 or self._back(effect.payment_reference) + effect.amount_minor > charged:
-            raise AssertionError(f"{effect} refunds more than the {charged} charged, or nothing")
-        back = Back(effect.payment_reference, effect.amount_minor, now + REFUND_TAKES)
+        of_cash = effect.reference.startswith(f"{effect.payment_reference}/")
+        there = self._cash(effect.payment_reference) if of_cash else 0 if hold is None else hold.total_charged
+        gone = self._back(effect.payment_reference, of_cash=of_cash)
+        if effect.amount_minor <= 0 or gone + effect.amount_minor > there:
+            raise AssertionError(f"{effect} refunds more than the {there} charged, or taken in cash, or nothing")
+        back = Back(effect.payment_reference, effect.amount_minor, now + REFUND_TAKES, of_cash=of_cash)
         return self.refunds.setdefault(effect.reference, back)
 
-    def _back(self, payment_reference: str) -> int:
-        """Return what has gone back of one charge, or is on its way."""
+    def _back(self, payment_reference: str, *, of_cash: bool = False) -> int:
+        """Return what has gone back of one charge, or of the cash besides, or is on its way."""
         return sum(
             each.amount
             for each in self.refunds.values()
-            if each.payment_reference == payment_reference and each.result is not Result.REFUND_FAILED
+            if (each.payment_reference, each.of_cash) == (payment_reference, of_cash)
+            and each.result is not Result.REFUND_FAILED
         )
 
     def _told(self, reference: str, now: datetime) -> Outcome:
@@ -233,5 +268,12 @@ class Partners:
 
     @property
     def given_back(self) -> int:
-        """What was refunded or is on its way to the buyer, in minor units."""
-        return sum(each.amount for each in self.refunds.values() if each.result is not Result.REFUND_FAILED)
+        """What was refunded of a charge or is on its way to the buyer, in minor units."""
+        backs = (each for each in self.refunds.values() if not each.of_cash)
+        return sum(each.amount for each in backs if each.result is not Result.REFUND_FAILED)
+
+    @property
+    def cash_owed(self) -> int:
+        """What was paid at stores and is neither charged nor has gone back or is on its way, in minor units."""
+        gone = {key: self._back(key, of_cash=True) for key in self.holds}
+        return sum(self._cash(key) - gone[key] for key, hold in self.holds.items() if hold.voided or hold.charged)

@@ -122,8 +122,50 @@ def _refunding(row: Row) -> tuple[Scene, Json]:
     return scene, {"reason": "out_of_stock", **(ONE_A if row.when is When.SOME_LEFT else {})}
 
 
+def cash_going_back(state: Status) -> Scene:
+    """Return a Pending, Unshipped or Cancelled order with cash going back that was paid for nothing, as `cash_of(scene)`.
+
+    Pending and Unshipped orders were edited while the old number was being paid.
+    """
+    scene = awaiting()
+    scene.partners.pay_at_store(scene.order.payment.reference)
+    if state is Status.CANCELLED:
+        scene.send("cancel")
+        return scene.settle()
+    scene.send("edit", lines=[{"sku": "A", "quantity": 1}])
+    scene.settle()
+    if state is U:
+        scene.partners.pay_at_store(scene.order.payment.reference)
+        scene.hear(scene.order.payment.reference)
+    return scene
+
+
+def cash_of(scene: Scene) -> str:
+    """Return the reference at the provider of the cash that is going back."""
+    return next(part.reference for refund in scene.order.refunds for part in refund.parts if not refund.of_charge)
+
+
+def bounced(state: Status) -> Scene:
+    """Return an order outside the states in which it is refunded, with money that could not be paid back.
+
+    A Completed order's refund had been paid and came back from the bank.
+    """
+    if state is not Status.COMPLETED:
+        scene = cash_going_back(state)
+        scene.partners.settle_refund(cash_of(scene), paid=False)
+        return scene.hear(cash_of(scene))
+    scene = in_state(D).answer(Result.REFUND_PAID)
+    scene.send("refund", "seller", reason="goodwill", **ONE_A)
+    scene.settle().at(T0 + 60 * DAY)
+    reference = scene.order.refunds[0].parts[0].reference
+    scene.partners.refunds[reference].result = Result.REFUND_FAILED
+    return scene.hear(reference)
+
+
 def failed_refund(state: Status) -> Scene:
     """Return an order in `state` with a refund that failed at the provider."""
+    if state not in (PS, SH, D):
+        return bounced(state)
     scene = in_state(state).answer(Result.REFUND_FAILED)
     scene.send(
         "refund", "seller", reason="goodwill", lines=[{"sku": "A", "amount": {"amount_minor": 1, "currency": "JPY"}}]
@@ -201,6 +243,19 @@ def _with_payment(row: Row) -> Scene | None:
     return None
 
 
+def _refund_under_way(state: Status) -> Scene:
+    """Return an order in `state` with money that is going back."""
+    if state is Status.COMPLETED:
+        scene = bounced(state)
+        scene.send("retry_refund", "operator", refund_id="R1")
+        return scene.settle()
+    if state not in (PS, SH, D):
+        return cash_going_back(state)
+    scene = in_state(state)
+    scene.send("refund", "seller", reason="out_of_stock", **ONE_A)
+    return scene.settle()
+
+
 def before_event(row: Row) -> Scene:
     """Return an order at the start of `row`, whose event is a deadline or an outcome."""
     scene = _with_payment(row) or in_state(row.source)
@@ -210,8 +265,7 @@ def before_event(row: Row) -> Scene:
     if row.event == DeadlineName.CASE_DUE:
         with_case(scene, ["request_return", "authorize_return"])
     if row.event == DeadlineName.REFUND_DUE:
-        scene.send("refund", "seller", reason="out_of_stock", **ONE_A)
-        scene.settle()
+        scene = _refund_under_way(row.source)
     return scene
 
 

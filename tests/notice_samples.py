@@ -30,6 +30,7 @@ from domain.order import (
 from domain.policy import SellerProfile
 from domain.reasons import SystemReason
 from domain.refund import (
+    CashReturnReason,
     Deduction,
     DeductionKind,
     PaymentMethod,
@@ -293,6 +294,7 @@ def _refund_samples() -> list[Sample]:
         for kind, recipients in SUBJECTS.items()
         if kind.startswith("refund")
         for to in recipients
+        if refund.of_charge or to == "buyer"
     ]
 
 
@@ -325,6 +327,14 @@ REFUNDS = {
     "by-transfer": make_refund(parts=_refund_parts("konbini", expected_at=T0 + timedelta(days=7))),
     "in-points": make_refund(parts=_refund_parts("points"), memo=None, reason=RefundReason.GOODWILL),
     "failed": make_refund(parts=_refund_parts("card", "points", status=RefundStatus.FAILED)),
+    "of-cash": make_refund(
+        lines=(),
+        deductions=(),
+        memo=None,
+        cash_minor=54000,
+        reason=CashReturnReason.ORDER_CANCELLED,
+        parts=_refund_parts("konbini", expected_at=T0 + timedelta(days=7)),
+    ),
     "paid": make_refund(parts=_refund_parts("card", status=RefundStatus.PAID, paid_at=T0 + timedelta(days=2))),
     "out-of-stock": make_refund(
         lines=(RefundLine(sku="222", quantity=1, not_shipped=1, items_minor=54000),),

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import httpx
 import pytest
-from provider_kit import capture_of, hold_of, new_card
+from provider_kit import capture_of, hold_of, new_card, run_provider
 from stripe_fake import SECRET_KEY, Fault, StripeFake, serve
 
 from activities.provider import HttpPaymentProvider, PaymentProvider
@@ -93,7 +93,7 @@ class SandboxDriver:
 
     def __init__(self, provider: HttpPaymentProvider, http: httpx.AsyncClient) -> None:
         self.provider: PaymentProvider = provider
-        self._http = http
+        self.http = http
 
     def card(self, kind: str = "good") -> str:
         """Return a card that no other test uses."""
@@ -101,7 +101,7 @@ class SandboxDriver:
 
     async def kept(self, order_number: str) -> int:
         """Add up the states of the order's references."""
-        rows = (await self._http.get("/authorizations", params={"order_number": order_number})).json()
+        rows = (await self.http.get("/authorizations", params={"order_number": order_number})).json()
         held: int = sum(row["amount_minor"] for row in rows if row["status"] == "authorized")
         charged: int = sum(row["captured_minor"] - row["refunded_minor"] for row in rows)
         return held + charged
@@ -109,7 +109,7 @@ class SandboxDriver:
     async def pay_at_till(self, payment: Authorize, number: str) -> None:
         """Pay the number."""
         headers = {"Sandbox-Clock": payment.at.isoformat()}
-        (await self._http.post("/konbini/payments", json={"number": number}, headers=headers)).raise_for_status()
+        (await self.http.post("/konbini/payments", json={"number": number}, headers=headers)).raise_for_status()
 
     async def after_due(self, payment: Authorize) -> datetime:
         """Return the due date: the sandbox goes by the request's clock."""
@@ -123,12 +123,12 @@ class SandboxDriver:
     async def settle(self, refund: PayRefund, *, paid: bool) -> None:
         """Settle the refund by the sandbox's switch."""
         body = {"reference": refund.reference, "status": "paid" if paid else "failed"}
-        (await self._http.post("/refunds/settle", json=body)).raise_for_status()
+        (await self.http.post("/refunds/settle", json=body)).raise_for_status()
 
     async def fault(self, kind: str, operation: str) -> None:
         """Switch the fault on for one call."""
         body = {"kind": kind, "count": 1, "path": self._paths[operation]}
-        (await self._http.post("/faults", json=body)).raise_for_status()
+        (await self.http.post("/faults", json=body)).raise_for_status()
 
 
 class StripeDriver:
@@ -206,15 +206,27 @@ async def shop() -> AsyncIterator[StripeDriver]:
         yield driver
 
 
+@pytest.fixture(scope="session")
+async def sandbox_driver(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SandboxDriver]:
+    """Give the sandbox's provider with refunds that stay pending until the driver settles them."""
+    folder = tmp_path_factory.mktemp("unhurried-provider")
+    with run_provider(folder, "--slow-seconds", "0.3", "--refund-seconds", "3600") as process:
+        provider = HttpPaymentProvider(process.url)
+        async with httpx.AsyncClient(base_url=process.url, timeout=10) as http:
+            yield SandboxDriver(provider, http)
+        await provider.aclose()
+
+
 @pytest.fixture(params=["sandbox", "stripe"])
-def driver(
-    request: pytest.FixtureRequest,
-    sandbox: HttpPaymentProvider,
-    faults: httpx.AsyncClient,
-    stripe_driver: StripeDriver,
-) -> Driver:
+async def driver(
+    request: pytest.FixtureRequest, sandbox_driver: SandboxDriver, stripe_driver: StripeDriver
+) -> AsyncIterator[Driver]:
     """Give each provider in turn."""
-    return SandboxDriver(sandbox, faults) if request.param == "sandbox" else stripe_driver
+    if request.param == "stripe":
+        yield stripe_driver
+        return
+    yield sandbox_driver
+    await sandbox_driver.http.delete("/faults")
 
 
 async def charged(driver: Driver, kind: str = "good", amount_minor: int = 1000) -> Authorize:

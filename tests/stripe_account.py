@@ -75,7 +75,10 @@ class StripeAccount:
 
     def settle(self, refund_reference: str, status: str, reason: str | None = None) -> None:
         """End a refund: succeeded, failed or canceled."""
-        refund = next(each for each in self.refunds.values() if each["metadata"].get("reference") == refund_reference)
+        names = ("reference", "cash_return")
+        refund = next(
+            each for each in self.refunds.values() if refund_reference in [each["metadata"].get(name) for name in names]
+        )
         failed = status in ("failed", "canceled")
         if failed and refund["status"] not in ("failed", "canceled"):
             self.charges[refund["charge"]]["amount_refunded"] -= refund["amount"]

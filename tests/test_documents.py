@@ -10,7 +10,15 @@ from domain_kit import DAY, T0, in_state, pending, unshipped
 from activities.documents import DocumentError, packing_slip, receipt
 from activities.rendering import TONGUES
 from domain.order import Actor, Line, Status
-from domain.refund import Deduction, DeductionKind, PaymentMethod, RefundLine, RefundReason, RefundStatus
+from domain.refund import (
+    CashReturnReason,
+    Deduction,
+    DeductionKind,
+    PaymentMethod,
+    RefundLine,
+    RefundReason,
+    RefundStatus,
+)
 from domain.views import seller_view, view
 
 WORDS = {
@@ -123,6 +131,13 @@ def test_a_receipt_of_a_whole_refund_remains_at_nothing() -> None:
     shown = text(receipt(charged(refunds=(refund(part(1299), lines=whole),)), "en"))
     assert "赤い茶碗 $12.00" in shown
     assert "Refunded -$12.99 Remains paid $0.00 503-" in shown
+
+
+@pytest.mark.rule("D2", "C11")
+def test_cash_that_was_never_charged_is_on_no_receipt() -> None:
+    """The receipt is of the charge: cash that went back beside it is none of its refunds."""
+    plain, change = charged(), refund(part(500), lines=(), cash_minor=500, reason=CashReturnReason.ITEMS_CANCELLED)
+    assert text(receipt(plain.model_copy(update={"refunds": (change,)}), "en")) == text(receipt(plain, "en"))
 
 
 @pytest.mark.rule("D2")

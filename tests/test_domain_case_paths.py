@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 from domain_kit import DAY, PARCEL, SECOND, T0, code, delivered, partly, shipped, unshipped
+from refund_kit import amounts, refund, refused, told
 from test_domain_cases import MOVES, ONE_A, ONE_B, case, do, led_to
-from test_domain_refunds import amounts, refund, refused, told
 
 from domain.effects import Capture, NoticeKind, PayRefund
 from domain.order import Flag, RequestStatus, Status

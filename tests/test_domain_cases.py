@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from domain_kit import DAY, T0, Json, Scene, code, in_state, partly, shipped
-from test_domain_refunds import refund, refused
+from refund_kit import refund, refused
 
 from domain.cases import CASE_ROWS, MAX_CASES, OPENERS, STEPS
 from domain.order import Status

@@ -2,7 +2,7 @@
 
 import pytest
 from domain_kit import DAY, T0, delivered
-from test_domain_refunds import CARD, refunded
+from refund_kit import CARD, refunded
 
 from domain.deadlines import next_deadline
 from domain.order import Status

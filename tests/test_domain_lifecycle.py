@@ -64,7 +64,7 @@ OPEN_TO: dict[tuple[str, Actor], set[Status]] = {
     ("refund", S): CHARGED,  # R1
     ("refund", O): CHARGED,
     ("retry_refund", S): CHARGED,  # R6
-    ("retry_refund", O): CHARGED,
+    ("retry_refund", O): set(ALL_STATES),  # R7: cash goes back in any state
     ("payment_event", M): set(ALL_STATES),  # R6 G7
     ("open_cancellation", S): CHARGED,  # A1
     ("open_cancellation", O): CHARGED,
@@ -214,13 +214,13 @@ def test_a_deadline_that_is_not_due_changes_nothing(state: Status, name: Deadlin
 
 @pytest.mark.rule("C13", "A7", "A8", "A9", "S7")
 def test_no_row_leads_out_of_a_terminal_state() -> None:
-    """Completed and Cancelled have no rows but the rating, the provider's hints, the settlement and the erasure; none leads out."""
+    """Completed and Cancelled have no rows but the rating, money that goes back, the settlement and the erasure; none leads out."""
     rows = [row for row in ROWS if row.source in CLOSED]
     assert all(row.target is row.source for row in rows)
-    both = {"rate", "payment_event", "retention_ended"}
+    both = {"rate", "payment_event", "refund_due", "retry_refund", "retention_ended"}
     assert {str(row.event) for row in rows if row.source is CA} == both
     assert {str(row.event) for row in rows if row.source is CP} == both | {"settlement_ended"}
-    assert len(rows) == 7
+    assert len(rows) == 11
 
 
 def test_no_two_rows_compete() -> None:

@@ -23,7 +23,7 @@ from domain_kit import (
     shipped,
     unshipped,
 )
-from test_domain_refunds import refused, told
+from refund_kit import refused, told
 
 from domain.correspondence import MAX_MESSAGES
 from domain.deadlines import Deadline, DeadlineName

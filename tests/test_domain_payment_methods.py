@@ -26,7 +26,7 @@ from domain_kit import (
     place,
     unshipped,
 )
-from test_domain_refunds import contents, refund, refused
+from refund_kit import contents, refund, refused
 
 from domain.deadlines import DeadlineName, next_deadline
 from domain.effects import Ask, Authorize, Capture, NoticeKind, Outcome, Result, Void

@@ -6,7 +6,7 @@ import pytest
 from domain_kit import CARD_AND_POINTS, NUMBER, PARCEL, T0, Json, Scene, cart, every_method, line, policy, shipped
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_domain_refunds import amounts, jpy, refund, refused
+from refund_kit import amounts, jpy, refund, refused
 
 from domain.order import Flag, Order, Status
 from domain.refund import PaymentMethod

@@ -1,6 +1,6 @@
 """Chapter R, and S4, S7, S8: refunds asked for, paid, failed and tried again, and what they make of the order."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -24,64 +24,20 @@ from domain_kit import (
     shipped,
     unshipped,
 )
+from refund_kit import CARD, contents, jpy, refund, refunded, refused, told
 
 from domain.effects import Ask, NoticeKind, Outcome, PayRefund, Result
 from domain.movements import in_settlement, movements
-from domain.order import Actor, Flag, Order, Status
+from domain.order import Actor, Flag, Status
 from domain.refund import RefundPart, RefundStatus
-from domain.refusals import Refusal
 from domain.views import view
 
-BOOKKEEPING = {"history", "entries", "answers", "command_counts"}
-CARD = f"{NUMBER}/3/refund/card"
 REST: Json = {"lines": [{"sku": "A", "quantity": 1}, {"sku": "B", "quantity": 1}], "memo": "The rest is sold out."}
-
-
-def jpy(amount: int, currency: str = "JPY") -> Json:
-    """Return an amount in minor units."""
-    return {"amount_minor": amount, "currency": currency}
-
-
-def contents(order: Order) -> Json:
-    """Return an order without the book that is kept of what was asked of it."""
-    return order.model_dump(exclude=BOOKKEEPING)
-
-
-def refused(scene: Scene, name: str, actor: str = "buyer", at: datetime | None = None, **fields: Any) -> Refusal:
-    """Send a command that must be refused without any change, effect or mail; return the refusal."""
-    before, effects, mails = contents(scene.order), len(scene.effects), len(scene.notices)
-    refusal = scene.send(name, actor, at, **fields)
-    assert refusal is not None, f"{name} by {actor} was accepted"
-    assert contents(scene.order) == before
-    assert (len(scene.effects), len(scene.notices)) == (effects, mails)
-    return refusal
-
-
-def refund(scene: Scene, reason: str = "goodwill", actor: str = "seller", **fields: Any) -> str | None:
-    """Ask for a refund; return the code of its refusal, None when it was accepted."""
-    return code(scene, "refund", actor, reason=reason, **fields)
-
-
-def amounts(scene: Scene) -> list[tuple[str, int, int, int]]:
-    """Return the lines of the newest refund: sku, units, goods and shipping in minor units."""
-    made = scene.order.refunds[-1].lines
-    return [(each.sku, each.quantity, each.items_minor, each.shipping_minor) for each in made]
 
 
 def first_part(scene: Scene) -> RefundPart:
     """Return the first part of the first refund."""
     return scene.order.refunds[0].parts[0]
-
-
-def refunded(scene: Scene) -> Scene:
-    """Let the seller refund everything, and the provider take it in."""
-    assert refund(scene) is None
-    return scene.settle()
-
-
-def told(scene: Scene, kind: NoticeKind) -> list[tuple[str, str | None]]:
-    """Return to whom and about what the notices of `kind` went."""
-    return [(each.recipient.value, each.subject_id) for each in scene.notices if each.kind is kind]
 
 
 @pytest.mark.rule("R1")

@@ -26,7 +26,7 @@ from domain_kit import (
     shipped,
     unshipped,
 )
-from test_domain_refunds import amounts, refund, refused
+from refund_kit import amounts, refund, refused
 
 from domain.deadlines import next_deadline
 from domain.decide import Accepted

@@ -189,16 +189,32 @@ class Life(RuleBasedStateMachine):
                 min(each.items_minor, each.shipping_minor, each.quantity, each.not_shipped) >= 0 for each in back
             )
             assert line.shipped + line.cancelled <= line.quantity
-        assert sum(refund.gross_minor for refund in order.refunds) <= paid.captured_minor
+        refunds = [refund for refund in order.refunds if refund.of_charge]
+        assert sum(refund.gross_minor for refund in refunds) <= paid.captured_minor
         points = paid.points_minor if paid.method is PaymentMethod.CARD and order.shipments else 0
         charged = {paid.reference: paid.captured_minor - points, paid.points_reference: points}
-        for refund in order.refunds:
+        for refund in refunds:
             assert refund.amount_minor == sum(part.amount_minor for part in refund.parts) > 0
             for part in refund.parts:
                 charged[part.payment_reference] -= part.amount_minor
                 card_left = charged[paid.reference] if part.method is PaymentMethod.POINTS and points else 0
                 assert charged[part.payment_reference] >= 0
                 assert card_left == 0
+
+    @invariant()
+    def cash_that_is_not_charged_goes_back(self) -> None:
+        """Whatever was paid at a store is held, charged or going back, told to the buyer, and no more than was paid."""
+        order, partners = self.scene.order, self.scene.partners
+        backs = {part.reference: part for each in order.refunds if not each.of_charge for part in each.parts}
+        failed = {key for key, part in backs.items() if part.status is RefundStatus.FAILED}
+        unheard = {key for key, each in partners.refunds.items() if each.of_cash and key not in backs}
+        bounced = {
+            key for key, each in partners.refunds.items() if each.of_cash and each.result is Result.REFUND_FAILED
+        }
+        assert not partners.cash_owed or failed or unheard or bounced or self.scene.open
+        told = {each.subject_id for each in self.scene.notices if each.kind.value.startswith("refund_")}
+        assert {each.refund_id for each in order.refunds if not each.of_charge} <= told
+        assert all(each.gross_minor == each.cash_minor for each in order.refunds if not each.of_charge)
 
     @invariant()
     def the_ledger_balances_and_only_grows(self) -> None:
@@ -220,7 +236,8 @@ class Life(RuleBasedStateMachine):
             if part.status is not RefundStatus.PAID
         )
         assert -held[buyer_account(order.buyer.buyer_id)] == unpaid
-        assert held[PROVIDER_CLEARING] + held["points"] == order.payment.captured_minor - sum(
+        cash = sum(each.cash_minor for each in order.refunds)
+        assert held[PROVIDER_CLEARING] + held["points"] == order.payment.captured_minor + cash - sum(
             part.amount_minor for refund in order.refunds for part in refund.parts if part.status is RefundStatus.PAID
         )
         if order.settled_minor is not None:
@@ -318,7 +335,13 @@ class Life(RuleBasedStateMachine):
         scene = self.scene
         assert Order.model_validate_json(scene.order.model_dump_json()) == scene.order
         scene.at(scene.now).settle()
-        for _ in range(3):
+        for _ in range(4):
+            for refund in [each for each in scene.order.refunds if each.status is RefundStatus.FAILED]:
+                scene.send("retry_refund", "operator", refund_id=refund.refund_id)
+            scene.settle()
+            for reference, back in list(scene.partners.refunds.items()):
+                if back.result is Result.REFUND_PENDING:
+                    scene.partners.settle_refund(reference)
             scene.at(scene.now + 100 * DAY).settle()
         if scene.status is Status.CANCELLED:
             assert not [key for key, hold in scene.partners.holds.items() if hold.live(scene.now) and not hold.paid]

@@ -120,7 +120,10 @@ def test_units_that_are_not_to_be_had_are_not_announced() -> None:
         ("card", "Nothing has been charged. Any amount reserved on your card is being released."),
         ("card-and-points", "Any amount reserved on your card and any points reserved for this order are being"),
         ("points", "No points have been taken. Any points reserved for this order are being released."),
-        ("store-paid", "What you paid at a convenience store is being paid back to you by bank transfer."),
+        (
+            "store-paid",
+            "What you paid at a convenience store is being paid back to you by bank transfer; another mail tells you by when.",
+        ),
     ],
 )
 def test_a_cancellation_tells_what_becomes_of_the_money(kind: str, name: str, said: str) -> None:
@@ -245,6 +248,19 @@ def test_a_refund_of_cash_goes_by_bank_transfer() -> None:
     """What was paid at a convenience store is transferred by the payment provider."""
     text = mail("refund_requested", "buyer", make_view(refunds=(REFUNDS["by-transfer"],)))[1]
     assert "By bank transfer from the payment provider: $540.00" in text
+
+
+@pytest.mark.rule("R7", "G7", "C9")
+def test_cash_that_was_never_charged_is_told_like_a_refund() -> None:
+    """Of an order that was cancelled the buyer is told why, how much of the cash goes back, how and by when."""
+    subject, text = mail("refund_requested", "buyer", make_view(refunds=(REFUNDS["of-cash"],)))
+    assert subject == f"Order {NUMBER}: refund of $540.00"
+    for said in (
+        "the order was cancelled",
+        "By bank transfer from the payment provider: $540.00",
+        "It should have arrived by ",
+    ):
+        assert said in text
 
 
 @pytest.mark.rule("R3", "S8")

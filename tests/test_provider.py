@@ -212,7 +212,7 @@ def test_without_a_clock_holds_lapse_by_the_providers_own(tmp_path: Path) -> Non
     """A caller that sends no clock is judged by the provider's, and a lapse frees the card for other orders."""
     card = new_card()
     book = Book(tmp_path / "provider.db")
-    ledger = Ledger(book, timedelta(0))
+    ledger = Ledger(book, timedelta(0), timedelta(0))
     ledger.set_limit(card, None, 1000)
     for hold in (hold_of(card), hold_of(card)):
         own_clock = Clock(datetime.now(UTC), own=True)

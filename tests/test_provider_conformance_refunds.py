@@ -11,7 +11,8 @@ from provider_drivers import Driver, ask_about, awaited, charge_of, charged, hol
 from provider_kit import capture_of, void_of
 
 from activities.provider import ProviderContractError, ProviderUnavailable
-from domain.effects import PayRefund, Result
+from domain.effects import Authorize, PayRefund, Result
+from domain.refund import RefundStatus
 
 pytest_plugins = ["provider_kit", "provider_drivers"]
 
@@ -202,13 +203,75 @@ async def test_a_void_pays_back_what_was_paid_at_the_till(driver: Driver) -> Non
     assert await driver.kept(payment.order_number) == 0
 
 
+def return_of(payment: Authorize, name: str, amount_minor: int, attempt: int = 1) -> PayRefund:
+    """Return the refund as which cash goes back: the provider's own, or another attempt of the order's."""
+    again = f"/{attempt}" if attempt > 1 else ""
+    refund = refund_of(payment, amount_minor)
+    return refund.model_copy(update={"reference": f"{payment.reference}/{name}{again}"})
+
+
+@pytest.mark.rule("R7", "C9")
+async def test_cash_that_a_void_pays_back_can_be_followed(driver: Driver) -> None:
+    """The void tells how much goes back, by when and as which refund; asked, that refund is pending and then paid."""
+    payment, issued = await awaited(driver)
+    await driver.pay_at_till(payment, issued.number or "")
+    told = [(await driver.provider.void(void_of(payment, at=payment.at))).cash_return for _ in range(2)]
+    cash, again = told
+    assert cash == again
+    assert cash is not None
+    back = return_of(payment, "return", 1000)
+    assert (cash.reference, cash.amount_minor, cash.status) == (back.reference, 1000, RefundStatus.PENDING)
+    assert cash.expected_at is not None
+    assert cash.expected_at > payment.at
+    assert (await driver.provider.ask(ask_about(back))).result is Result.REFUND_PENDING
+    await driver.settle(back, paid=True)
+    assert (await driver.provider.ask(ask_about(back))).result is Result.REFUND_PAID
+
+
+@pytest.mark.rule("R6", "R7")
+async def test_cash_that_could_not_be_paid_back_is_told_and_tried_again_once(driver: Driver) -> None:
+    """A return that failed leaves the payment voided; a new reference pays it back once, and no more than it was."""
+    payment, issued = await awaited(driver)
+    await driver.pay_at_till(payment, issued.number or "")
+    await driver.provider.void(void_of(payment, at=payment.at))
+    first, second = return_of(payment, "return", 1000), return_of(payment, "return", 1000, attempt=2)
+    await driver.settle(first, paid=False)
+    failed = await driver.provider.ask(ask_about(first))
+    assert (failed.result, bool(failed.decline_code)) == (Result.REFUND_FAILED, True)
+    assert (await driver.provider.ask(ask_about(payment))).result is Result.VOIDED
+    for _ in range(2):
+        assert (await driver.provider.refund(second)).result is Result.REFUND_PENDING
+    with pytest.raises(ProviderContractError):
+        await driver.provider.refund(return_of(payment, "return", 1, attempt=3))
+    await driver.settle(second, paid=True)
+    assert (await driver.provider.ask(ask_about(second))).result is Result.REFUND_PAID
+    assert await driver.kept(payment.order_number) == 0
+
+
+@pytest.mark.rule("C9")
+async def test_a_number_that_nobody_paid_gives_nothing_back(driver: Driver) -> None:
+    """The void of an unpaid number and that of a card's hold return no cash, and a charge of all of it no change."""
+    payment, _ = await awaited(driver)
+    assert (await driver.provider.void(void_of(payment, at=payment.at))).cash_return is None
+    hold = await charged(driver)
+    assert (await driver.provider.void(void_of(hold, at=hold.at))).cash_return is None
+    paid, issued = await awaited(driver)
+    await driver.pay_at_till(paid, issued.number or "")
+    assert (await driver.provider.capture(charge_of(paid))).cash_return is None
+
+
 @pytest.mark.rule("S2", "C11")
 async def test_a_store_payment_above_what_is_charged_is_paid_back(driver: Driver) -> None:
     """Of what was paid at the till only the order's total is kept, once."""
     payment, issued = await awaited(driver)
     await driver.pay_at_till(payment, issued.number or "")
-    for _ in range(2):
-        assert (await driver.provider.capture(charge_of(payment, 600))).result is Result.CAPTURED
+    told = [await driver.provider.capture(charge_of(payment, 600)) for _ in range(2)]
+    assert [each.result for each in told] == [Result.CAPTURED] * 2
+    change = told[0].cash_return
+    assert change == told[1].cash_return
+    assert change is not None
+    assert (change.reference, change.amount_minor) == (f"{payment.reference}/change", 400)
+    assert (await driver.provider.ask(ask_about(return_of(payment, "change", 400)))).result is Result.REFUND_PENDING
     assert await driver.kept(payment.order_number) == 600
     with pytest.raises(ProviderContractError):
         await driver.provider.refund(refund_of(payment, 601))

@@ -10,6 +10,7 @@ from provider_kit import (
     NOW,
     ask_of,
     capture_of,
+    eventually,
     hold_of,
     konbini_of,
     logged,
@@ -31,6 +32,15 @@ pytest_plugins = ["provider_kit"]
 async def held_at_shop(http: httpx.AsyncClient, number: str | None) -> tuple[int, int]:
     """Return what is held and charged of a convenience-store payment, in euro cents."""
     return await used(http, f"konbini-{number}")
+
+
+async def comes_to(http: httpx.AsyncClient, number: str | None, wanted: tuple[int, int]) -> None:
+    """Wait until the bank has paid back what is not wanted of a convenience-store payment."""
+
+    async def there() -> bool:
+        return await held_at_shop(http, number) == wanted
+
+    await eventually(there, f"{wanted} held and charged")
 
 
 @pytest.mark.rule("P5")
@@ -62,7 +72,7 @@ async def test_a_paid_number_is_held_and_captured_whenever(
         assert (outcome.result, outcome.expires_at) == (Result.AUTHORIZED, None)
     assert await held_at_shop(http, number) == (1000, 0)
     assert (await sandbox.capture(capture_of(request, 900, at=later))).result == Result.CAPTURED
-    assert await held_at_shop(http, number) == (0, 900)
+    await comes_to(http, number, (0, 900))
     assert (await sandbox.refund(refund_of(request, 900))).result == Result.REFUND_PENDING
     assert (await logged(http, request.order_number))[:3] == [("issue", 1000), ("refuse", 1000), ("pay", 1000)]
 
@@ -110,7 +120,8 @@ async def test_a_voided_number_can_no_longer_be_paid(sandbox: HttpPaymentProvide
             assert (await sandbox.void(void_of(request))).result == Result.VOIDED
         assert (await sandbox.authorize(request)).result == Result.VOIDED
     assert await pay_at_shop(http, numbers[0]) == (409, "voided")
-    assert [await held_at_shop(http, number) for number in numbers] == [(0, 0), (0, 0)]
+    for number in numbers:
+        await comes_to(http, number, (0, 0))
     assert (await logged(http, unpaid.order_number))[:2] == [("issue", 1000), ("void", 0)]
     assert (await logged(http, paid.order_number))[:3] == [("issue", 1000), ("pay", 1000), ("reverse", 1000)]
 
@@ -129,7 +140,7 @@ async def test_a_late_payment_is_held_and_a_new_void_gives_it_back(
     assert (await sandbox.ask(ask_of(request))).result == Result.AUTHORIZED
     assert await held_at_shop(http, number) == (1000, 0)
     assert (await sandbox.void(void_of(request))).result == Result.VOIDED
-    assert await held_at_shop(http, number) == (0, 0)
+    await comes_to(http, number, (0, 0))
     steps = [line for line in await logged(http, request.order_number) if line[0] in ("pay_late", "reverse")]
     assert steps == [("pay_late", 1000), ("reverse", 1000)]
 

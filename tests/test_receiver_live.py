@@ -14,9 +14,9 @@ import pytest
 from live_kit import PATIENCE, SECOND, Live, until
 from test_receiver import NUMBER, REFERENCE, event, signed
 
-from domain.order import PaymentStatus, Status
+from domain.order import Actor, PaymentStatus, Status
 from domain.placement import PaymentChoice
-from domain.refund import PaymentMethod
+from domain.refund import PaymentMethod, Refund, RefundStatus
 from domain.views import OrderView
 from sandbox.stack import Stack
 from starter import carts
@@ -52,6 +52,16 @@ class Cash:
         body = {"number": order.payment.number, "late": late}
         answer = await self.live.provider.post("/konbini/payments", json=body, headers={"Sandbox-Clock": clock})
         assert answer.status_code == 200, answer.text
+
+    async def returned(self, number: str) -> Refund:
+        """Wait until the cash of an order is back with the buyer, as far as the order knows, and return its refund."""
+
+        async def there() -> Refund | None:
+            refunds = (await self.live.order(number)).refunds
+            return refunds[0] if refunds and refunds[0].status is RefundStatus.PAID else None
+
+        found: Refund = await until(there, f"the cash of {number} back")
+        return found
 
     async def outbox(self, order: OrderView | None = None) -> list[dict[str, Any]]:
         """Return what the provider says of its events."""
@@ -145,7 +155,29 @@ async def test_an_order_that_nobody_pays_is_cancelled_at_the_due_date(cash: Cash
     assert (await cash.live.held(order.number), await cash.live.charged(order.number)) == (0, 0)
 
 
-@pytest.mark.rule("P5", "G7", "C9")
+@pytest.mark.rule("R7", "C9", "P5")
+async def test_the_cash_of_a_cancelled_order_is_followed_until_it_is_back(cash: Cash) -> None:
+    """The buyer pays and cancels: mails tell how much goes back by when and that it is paid, and the order shows it."""
+    order = await cash.place()
+    await cash.pay(order)
+    await cash.payment(order.number, PaymentStatus.AUTHORIZED)
+    await cash.live.do(order.number, "cancel", Actor.BUYER)
+    told = await cash.live.mailed(order.number, "refund_requested", "buyer")
+    refund = await cash.returned(order.number)
+    (part,) = refund.parts
+    assert (refund.reason, refund.amount_minor, part.method) == ("order_cancelled", order.total_minor, "konbini")
+    assert part.reference == f"{order.number}/1/authorize/return"
+    assert part.expected_at is not None
+    assert f"{part.expected_at:%Y}" in told["text"]
+    await cash.live.mailed(order.number, "refund_paid", "buyer")
+    # The provider told by itself; nobody waited for the day on which the refund falls due.
+    assert f"{order.number}/1/authorize/return" in " ".join(
+        each.detail for each in await cash.live.history(order.number) if each.name == "payment_event"
+    )
+    assert await cash.live.held(order.number) == await cash.live.charged(order.number) == 0
+
+
+@pytest.mark.rule("P5", "G7", "C9", "R7")
 async def test_money_that_a_till_takes_after_the_cancellation_goes_back(cash: Cash) -> None:
     """Paid after the order was cancelled for want of payment: the webhook tells, and the money is not kept."""
     order = await cash.place()
@@ -161,7 +193,8 @@ async def test_money_that_a_till_takes_after_the_cancellation_goes_back(cash: Ca
 
     await until(given_back, "the money's return")
     assert await cash.live.charged(order.number) == 0
-    assert (await cash.live.log(order.number))[-2:] == ["pay_late", "reverse"]
+    assert (await cash.returned(order.number)).amount_minor == order.total_minor
+    assert (await cash.live.log(order.number))[-4:] == ["pay_late", "reverse", "refund", "refund_paid"]
     assert (await cash.live.order(order.number)).status is Status.CANCELLED
 
 

@@ -54,6 +54,8 @@ TOLD: list[tuple[str, Json, EventType | None]] = [
     ("refund.failed", refund_object("failed"), EventType.REFUND_FAILED),
     ("refund.failed", refund_object("failed", operation="void"), EventType.VOID_FAILED),
     ("refund.updated", refund_object("succeeded", operation="void"), None),
+    ("refund.updated", refund_object("succeeded", operation="void", cash_return="r/return"), EventType.REFUND_PAID),
+    ("refund.failed", refund_object("failed", operation="capture", cash_return="r/change"), EventType.REFUND_FAILED),
     ("payment_intent.created", intent(), None),
     ("customer.created", {"id": "cus_1", "object": "customer"}, None),
     ("payment_intent.succeeded", {"id": "pi_2", "object": "payment_intent", "metadata": {}}, None),
@@ -68,7 +70,7 @@ def test_webhooks_are_translated(kind: str, subject: Json, told: EventType | Non
     if told is None:
         assert event is None
     else:
-        reference = subject["metadata"]["reference"]
+        reference = subject["metadata"].get("cash_return", subject["metadata"]["reference"])
         assert event == ProviderEvent(event_id="evt_1", type=told, reference=reference, order_number="o")
 
 
