@@ -130,7 +130,7 @@ def subject_facts(notice: Notice, order: OrderView) -> dict[str, Any]:
             raise ValueError(f"notice {notice.key}: order {order.number} has no payment number")
         to_pay = payment.amount_minor - payment.points_minor
         return {"number": payment.number, "due_at": payment.due_at, "to_pay_minor": to_pay}
-    if kind is NoticeKind.MESSAGE:
+    if kind in (NoticeKind.MESSAGE, NoticeKind.MESSAGE_UNDELIVERED):
         for message in order.messages:
             if message.message_id == wanted:
                 return message_facts(order, message)

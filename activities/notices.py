@@ -35,11 +35,13 @@ class NoticeActivities:
     async def notify(self, effect: Publish) -> Outcome:
         """Write the order's record and mail the notices; raises NotPublishedError until all of it is done."""
         details = activity.info().heartbeat_details
-        sent: list[str] = list(details[0]) if details else []
+        # An attempt of an earlier release has left the keys alone.
+        left = details[0] if details else {}
+        done: dict[str, str] = dict(left) if isinstance(left, dict) else dict.fromkeys(left, "sent")
         troubles = []
         for notice in effect.notices:
             try:
-                await self._send_once(notice, effect, sent)
+                await self._send_once(notice, effect, done)
             except MailUnavailable as error:
                 troubles.append(f"{notice.kind} to the {notice.recipient}: {error}"[:300])
             except Exception as error:  # noqa: BLE001 - the mail is out; only its mark in the store is wanting
@@ -50,21 +52,24 @@ class NoticeActivities:
             troubles.append(f"record: {type(error).__name__}")
         if troubles:
             raise NotPublishedError("; ".join(troubles))
-        return published(effect)
+        refused = tuple(notice for notice in effect.notices if done.get(notice.key) == "refused")
+        return published(effect).model_copy(update={"refused": refused})
 
-    async def _send_once(self, notice: Notice, effect: Publish, sent: list[str]) -> None:
+    async def _send_once(self, notice: Notice, effect: Publish, done: dict[str, str]) -> None:
+        """Send a notice unless it is done; `done` gets its key with what became of it: sent, or refused for good."""
         status, error = "sent", None
-        activity.heartbeat(sent)
-        if notice.key not in sent:
-            if await self._known(notice):
+        activity.heartbeat(done)
+        if notice.key not in done:
+            if (known := await self._known(notice)) is not None:
+                done[notice.key] = known
                 return
             try:
                 await self._mailer.send(render(notice, effect.record, self._sender))
             except (MailRefused, ValueError) as refused:
                 activity.logger.error("notice %s cannot be sent, now or later: %s", notice.key, refused)
                 status, error = "refused", str(refused)[:300]
-            sent.append(notice.key)
-            activity.heartbeat(sent)
+            done[notice.key] = status
+            activity.heartbeat(done)
         saving = asyncio.to_thread(
             self._store.save_notice,
             notice.key,
@@ -72,18 +77,18 @@ class NoticeActivities:
             notice.kind,
             notice.recipient,
             _language(notice, effect),
-            status,
+            done[notice.key],
             error,
             effect.record.clock,
         )
         await asyncio.wait_for(saving, STORE_WITHIN)
 
-    async def _known(self, notice: Notice) -> bool:
+    async def _known(self, notice: Notice) -> str | None:
         try:
-            return await asyncio.wait_for(asyncio.to_thread(self._store.notice_known, notice.key), STORE_WITHIN)
+            return await asyncio.wait_for(asyncio.to_thread(self._store.notice_status, notice.key), STORE_WITHIN)
         except Exception:  # noqa: BLE001 - a notice is rather sent twice than not at all
             activity.logger.warning("store away: cannot tell whether %s was sent", notice.key)
-            return False
+            return None
 
 
 def _language(notice: Notice, effect: Publish) -> str:

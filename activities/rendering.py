@@ -81,6 +81,7 @@ RECIPIENTS: Mapping[NoticeKind, frozenset[Actor]] = {
     NoticeKind.REFUND_FAILED: _BUYER,
     NoticeKind.CASE_OPENED: _BOTH,
     NoticeKind.CASE_CHANGED: _BOTH,
+    NoticeKind.MESSAGE_UNDELIVERED: _SELLER,
 }
 """Whom each kind of notice can be written to."""
 

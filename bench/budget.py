@@ -18,7 +18,8 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import WorkflowHistory
 
-from bench.lives import LIVES, Life, live_through
+from bench.lives import LIVES
+from bench.player import Life, live_through
 from domain.policy import Policy
 from sandbox.stack import Stack
 from starter.client import OrderClient

@@ -17,7 +17,8 @@ from typing import Any
 from temporalio.client import WorkflowHandle
 
 from bench.joint import JOINT
-from bench.lives import LIVES, live_through
+from bench.lives import LIVES
+from bench.player import live_through
 from sandbox.stack import ROOT, Stack
 from starter.client import OrderClient
 from starter.session import policy as load_policy

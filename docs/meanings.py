@@ -44,6 +44,7 @@ FLAGS: Mapping[Flag, tuple[str, str]] = {
     Flag.VOID_FAILING: ("the first round of a void fails", "the last open void succeeds"),
     Flag.IN_REVIEW: ("the marketplace holds the order's details for review", "the review ends, or a cancellation"),
     Flag.REFUND_FAILED: ("a refund fails at the payment provider", "it is asked for again"),
+    Flag.MAIL_REFUSED: ("a mail server refuses a notice of the order for good", "nothing: it stays"),
     Flag.REFUND_DUE: ("a cancellation is approved or a return received", "the refund that settles the case"),
     Flag.CASE_OPEN: ("a case is opened", "the last open case ends"),
     Flag.ANSWER_DUE: ("the seller asks for an answer by a date", "the buyer's answer, a shipment, or a cancellation"),

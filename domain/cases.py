@@ -6,15 +6,16 @@ cases may be open at once, on different items.
 Policy: A1 to A6.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
 from domain import commands
 from domain.base import format_instant
 from domain.case import Case, CaseKind, CaseStatus
+from domain.case_units import free_units, has_come, parts_of_wish, wanted_units, yielded, yielding
 from domain.commands import Command
-from domain.order import Flag, Order, Status
+from domain.order import Flag, Order, Shipment
 from domain.refund import DeductionKind, RefundLine, RefundReason
 from domain.refund_payments import of_case
 from domain.refunding import lines_of_units
@@ -56,6 +57,7 @@ CASE_ROWS: tuple[CaseRow, ...] = (
     CaseRow(_K.PARCEL, None, "recall_parcel", _C.RECALLED, "A5"),
     CaseRow(_K.PARCEL, _C.RECALLED, "receive_parcel", _C.REFUNDED, "A5"),
     CaseRow(_K.PARCEL, _C.RECALLED, "case_due", _C.CLOSED, "A5"),
+    CaseRow(_K.PARCEL, _C.RECALLED, "deliver", _C.CLOSED, "A5"),
     # A parcel that has not been received: the seller's three answers, then the guarantee claim.
     CaseRow(_K.NOT_RECEIVED, None, "report_not_received", _C.REPORTED, "A6"),
     *(CaseRow(_K.NOT_RECEIVED, source, "send_trace", _C.TRACED, "A6") for source in _LOST),
@@ -69,6 +71,8 @@ CASE_ROWS: tuple[CaseRow, ...] = (
 )
 """Every transition of a case."""
 
+RULES: Mapping[str, str] = {row.event: row.rule for row in CASE_ROWS if row.event != "refund"}
+"""The rule of each step, which its refusals name; a refund settles cases of several."""
 _TARGETS = {(row.kind, row.source, row.event): row.target for row in CASE_ROWS}
 if len(_TARGETS) != len(CASE_ROWS):
     raise ValueError("a case has two rows for one state and event")
@@ -82,41 +86,20 @@ def _target(case: Case, event: str) -> CaseStatus | None:
     return _TARGETS.get((case.kind, case.status, event))
 
 
-def free_units(order: Order) -> dict[str, int]:
-    """Return of how many units of each item a case can be opened: neither refunded nor in another open case.
-
-    They are the shipped units, or all of an order whose shipment was never confirmed (A3).
-    """
-    units = {}
-    settled = (CaseStatus.REFUNDED, CaseStatus.GRANTED)
-    for line in order.lines:
-        sent = line.quantity if order.status is Status.UNSHIPPED else line.shipped
-        cases = (case for case in order.cases if case.open or case.status in settled)
-        taken = sum(case.quantities.get(line.sku, 0) for case in cases)
-        outside = (each for refund in order.refunds if refund.case_id is None for each in refund.lines)
-        back = sum(each.quantity - each.not_shipped for each in outside if each.sku == line.sku)
-        units[line.sku] = max(0, sent - taken - back)
-    return units
-
-
-def _wanted(order: Order, command: Command) -> dict[str, int]:
-    lines = getattr(command, "lines", ())
-    if lines:
-        return {line.sku: line.quantity for line in lines}
-    return {sku: units for sku, units in free_units(order).items() if units}
-
-
-def opening_refusal(order: Order, command: Command, at: datetime) -> Refusal | None:
+def opening_refusal(name: str, order: Order, command: Command, at: datetime) -> Refusal | None:
     """Return why no case can be opened on what the command names, None when it can."""
-    if len(order.cases) >= MAX_CASES:
-        return refuse(RefusalCode.CASE_LIMIT, number=order.number, most=MAX_CASES)
-    wanted, free = _wanted(order, command), free_units(order)
+    # Each side has a count of its own, so that no flood of one locks out the carrier or the other side.
+    own = [each for each in order.cases if not order.item_by_item or each.opened_by == command.actor]
+    if len(own) >= MAX_CASES:
+        return refuse(RefusalCode.CASE_LIMIT, RULES[name], number=order.number, most=MAX_CASES)
+    wanted, free = wanted_units(order, command), free_units(order, yielding(order, command))
     for sku, units in (wanted or dict.fromkeys([order.lines[0].sku], 1)).items():
         if sku not in free:
             skus = ", ".join(free)
-            return refuse(RefusalCode.UNKNOWN_ITEM, "A1", number=order.number, sku=sku, skus=skus)
+            return refuse(RefusalCode.UNKNOWN_ITEM, RULES[name], number=order.number, sku=sku, skus=skus)
         if units > free[sku]:
-            return refuse(RefusalCode.CASE_QUANTITY, number=order.number, sku=sku, left=free[sku], asked=units)
+            facts = {"sku": sku, "left": free[sku], "asked": units}
+            return refuse(RefusalCode.CASE_QUANTITY, RULES[name], number=order.number, **facts)
     returned = isinstance(command, commands.RequestReturn | commands.RequestCancellation)
     if returned and order.delivered_at is not None:
         until = order.delivered_at + order.policy.return_window
@@ -126,13 +109,28 @@ def opening_refusal(order: Order, command: Command, at: datetime) -> Refusal | N
 
 
 def opened(order: Order, name: str, command: Command, at: datetime) -> Order:
-    """Return the order with the case that the command opens; a cancellation of what has arrived is a return (A2)."""
-    wanted = _wanted(order, command)
-    kind = OPENERS[name]
-    if kind is CaseKind.CANCELLATION and _arrived(order, wanted):
-        kind = CaseKind.RETURN
+    """Return the order with the case that the command opens; a wish to cancel is a return of what has arrived (A2)."""
+    wanted = wanted_units(order, command)
+    parts = [(OPENERS[name], wanted)]
+    if OPENERS[name] is CaseKind.CANCELLATION:
+        parts = parts_of_wish(order, wanted, at)
+    changed = order
+    if yielding(order, command):
+        changed = _without_empty(order.with_(cases=yielded(order, wanted)), at)
+    for kind, units in parts:
+        changed = changed.with_(cases=(*changed.cases, _opened(changed, name, kind, units, command, at)))
+    if name == "return_to_sender":
+        lines = lines_of_units(order, wanted)
+        fee = sum(each.shipping_minor for each in lines)
+        kept = (DeductionKind.SHIPPING_FEE, fee)
+        case_id = changed.cases[-1].case_id
+        changed = _settled(changed, case_id, lines, RefundReason.UNDELIVERABLE, kept, command, at)
+    return flagged(changed)
+
+
+def _opened(order: Order, name: str, kind: CaseKind, wanted: Mapping[str, int], command: Command, at: datetime) -> Case:
     status = _TARGETS[OPENERS[name], None, name]
-    case = Case(
+    return Case(
         case_id=f"K{len(order.cases) + 1}",
         kind=kind,
         status=status,
@@ -144,47 +142,39 @@ def opened(order: Order, name: str, command: Command, at: datetime) -> Order:
         due_at=at + order.policy.transit_window if status is CaseStatus.RECALLED else None,
         note=getattr(command, "note", None),
     )
-    changed = order.with_(cases=(*order.cases, case))
-    if name == "return_to_sender":
-        lines = lines_of_units(order, wanted)
-        fee = sum(each.shipping_minor for each in lines)
-        kept = (DeductionKind.SHIPPING_FEE, fee)
-        changed = _settled(changed, case.case_id, lines, RefundReason.UNDELIVERABLE, kept, command, at)
-    return flagged(changed)
 
 
-def _arrived(order: Order, wanted: Mapping[str, int]) -> bool:
-    if order.status is Status.DELIVERED:
-        return True
-    there = [each.quantities for each in order.shipments if each.delivered_at is not None]
-    return bool(wanted) and all(units <= sum(each.get(sku, 0) for each in there) for sku, units in wanted.items())
+def _without_empty(order: Order, at: datetime) -> Order:
+    """Close the cases that are about nothing any more."""
+    return _all_to_closed(order, at, lambda case: case.open and not case.quantities)
 
 
 def step_refusal(order: Order, name: str, command: Command, at: datetime) -> Refusal | None:
     """Return why the step cannot be taken, None when it can: no such case, another state, several that fit."""
-    case_id = getattr(command, "case_id", None)
+    case_id, rule = getattr(command, "case_id", None), RULES.get(name)
     # A deadline that has come by the command's own instant has moved its case already, whichever is noticed first.
     order = due(order, at)
     fitting = [each for each in order.cases if _target(each, name) is not None]
     if case_id is None:
         if len(fitting) > 1:
             cases = ", ".join(each.case_id for each in fitting)
-            return refuse(RefusalCode.SEVERAL_CASES, number=order.number, name=name, cases=cases)
+            return refuse(RefusalCode.SEVERAL_CASES, rule, number=order.number, name=name, cases=cases)
         if not fitting:
-            return _no_case(order, name, "at all")
+            return _no_case(order, name, "case", rule)
     elif not any(each.case_id == case_id for each in fitting):
         known = next((each for each in order.cases if each.case_id == case_id), None)
         if known is None:
-            return _no_case(order, name, case_id)
+            return _no_case(order, name, f"case {case_id}", rule)
         names = ", ".join(event for kind, source, event in _TARGETS if (kind, source) == (known.kind, known.status))
         return refuse(
             RefusalCode.CASE_NOT_OPEN_TO_THIS,
+            rule,
             number=order.number,
             case_id=case_id,
             kind=known.kind.value,
             status=known.status.value,
             name=name,
-            names=names or "nothing, it is at its end",
+            names=names or "none, it is at its end",
         )
     if isinstance(command, commands.AskToWait) and not at < command.until <= at + order.policy.transit_window:
         return refuse(
@@ -199,9 +189,9 @@ def step_refusal(order: Order, name: str, command: Command, at: datetime) -> Ref
     return None
 
 
-def _no_case(order: Order, name: str, case_id: str) -> Refusal:
+def _no_case(order: Order, name: str, which: str, rule: str | None) -> Refusal:
     cases = ", ".join(f"{each.case_id} ({each.kind}, {each.status})" for each in order.cases if each.open) or "none"
-    return refuse(RefusalCode.NO_SUCH_CASE, number=order.number, case_id=case_id, name=name, cases=cases)
+    return refuse(RefusalCode.NO_SUCH_CASE, rule, number=order.number, which=which, name=name, cases=cases)
 
 
 def stepped(order: Order, name: str, command: Command, at: datetime) -> Order:
@@ -243,21 +233,49 @@ def _settled(
     return _replaced(made, case.model_copy(update={"refund_id": made.refunds[-1].refund_id}))
 
 
-def refund_case_refusal(order: Order, command: Command, at: datetime) -> Refusal | None:
+def refund_case_refusal(order: Order, command: commands.RefundForm, at: datetime) -> Refusal | None:
     """Return why a refund cannot settle the case it names, None when it can or names none."""
-    if getattr(command, "case_id", None) is None:
+    if command.case_id is None:
         return None
-    return step_refusal(order, "refund", command, at)
+    if (refusal := step_refusal(order, "refund", command, at)) is not None or not order.item_by_item:
+        return refusal
+    case = next(each for each in order.cases if each.case_id == command.case_id)
+    for line in command.lines:
+        if (line.quantity or 0) > (about := case.quantities.get(line.sku, 0)) or not about:
+            return refuse(
+                RefusalCode.NOT_IN_CASE,
+                number=order.number,
+                case_id=case.case_id,
+                about=about,
+                sku=line.sku,
+                asked=line.quantity or 1,
+            )
+    return None
 
 
 def settled_by_refund(order: Order, command: commands.RefundForm, at: datetime) -> Order:
-    """Return the order with the case closed that its newest refund settles."""
+    """Return the order with the case closed that its newest refund settles: where nothing of it is left to refund."""
     if command.case_id is None:
+        return order
+    before = next(each for each in order.cases if each.case_id == command.case_id)
+    if order.item_by_item and not _is_settled(order, before, command):
         return order
     changed = stepped(order, "refund", command, at)
     case = next(each for each in changed.cases if each.case_id == command.case_id)
     made = next((each.refund_id for each in reversed(order.refunds) if each.case_id == case.case_id), None)
-    return _replaced(changed, case.model_copy(update={"refund_id": made}))
+    ended: dict[str, object] = {"refund_id": made}
+    if order.item_by_item:
+        # What was never shipped of it is free for another case once it is.
+        sent = {line.sku: line.shipped for line in order.lines}
+        ended["quantities"] = {sku: min(units, sent.get(sku, 0)) for sku, units in case.quantities.items()}
+    return _replaced(changed, case.model_copy(update=ended))
+
+
+def _is_settled(order: Order, case: Case, command: commands.RefundForm) -> bool:
+    """Return whether a refund that is made leaves nothing of a case: its units are refunded, or a sum was named for them."""
+    lump = {line.sku for line in command.lines if line.quantity is None and line.amount is not None}
+    left = {each.sku for each in lines_of_units(order, case.quantities)}
+    return left <= lump
 
 
 def without_rest(order: Order, at: datetime) -> Order:
@@ -280,9 +298,22 @@ def due(order: Order, at: datetime) -> Order:
     return flagged(order)
 
 
-def arrived(order: Order, at: datetime) -> Order:
-    """Return the order with the reports of a missing parcel closed: the carrier has delivered everything."""
-    return _all_to_closed(order, at, lambda case: _target(case, "deliver") is not None)
+def arrived(order: Order, at: datetime, parcels: Collection[Shipment]) -> Order:
+    """Return the order with what waits for a parcel closed, since the carrier has delivered `parcels`: reports, recalls."""
+    if order.item_by_item:
+        return _all_to_closed(
+            order, at, lambda case: _target(case, "deliver") is not None and has_come(order, case, parcels)
+        )
+    everything = order.delivered_at is not None
+    missing = CaseKind.NOT_RECEIVED
+    return _all_to_closed(
+        order, at, lambda case: everything and case.kind is missing and _target(case, "deliver") is not None
+    )
+
+
+def closed(order: Order, case_id: str, at: datetime) -> Order:
+    """Return the order with one case closed."""
+    return _all_to_closed(order, at, lambda case: case.case_id == case_id)
 
 
 def ended(order: Order, at: datetime) -> Order:

@@ -7,7 +7,7 @@ from functools import partial
 from domain import cases, commands
 from domain.base import format_instant
 from domain.commands import Command
-from domain.conditions import shipped_now
+from domain.conditions import part_returned, shipped_now
 from domain.correspondence import rated, with_message
 from domain.deadlines import OPEN, Deadline, DeadlineName
 from domain.effects import Outcome, Result
@@ -21,7 +21,6 @@ from domain.order import (
     CancellationRequest,
     Flag,
     Order,
-    Payment,
     PaymentStatus,
     Reduction,
     RequestStatus,
@@ -30,8 +29,7 @@ from domain.order import (
     Shipment,
     Status,
 )
-from domain.payment import edited_fee
-from domain.placement import authorization_reference, points_reference, points_used
+from domain.payment import authorize_anew, edited_fee, of_total, paid_again
 from domain.reasons import BuyerReason, SellerReason, SystemReason
 from domain.refund import PaymentMethod, RefundStatus
 from domain.refund_payments import asked_again, from_form, retried
@@ -132,47 +130,13 @@ def _edit(order: Order, command: Command, at: datetime) -> Order:
     if payment.status is PaymentStatus.AUTHORIZED:
         # Cash and points are held as they were paid; a card's hold has been replaced by one of the new total.
         held = max(total, payment.authorized_minor) if payment.method is not PaymentMethod.CARD else total
-        return edited.with_(payment=_of_total(payment, total).model_copy(update={"authorized_minor": held}))
+        return edited.with_(payment=of_total(payment, total).model_copy(update={"authorized_minor": held}))
     unpaid = payment.status in (PaymentStatus.AUTHORIZING, PaymentStatus.AWAITING)
     if unpaid and total != payment.amount_minor:
         # Nothing is held yet: the authorisation under way is given up for one of the new total.
         anew = edited.with_(voids=(*edited.voids, *payment.references))
-        return _authorize_anew(anew, payment.card, PaymentStatus.AUTHORIZING)
-    return edited.with_(payment=_of_total(payment, total))
-
-
-def _of_total(payment: Payment, total: int) -> Payment:
-    """Return the payment of a new total: as many points as were chosen, as long as the card pays something (P5)."""
-    return payment.model_copy(update={"amount_minor": total, "points_minor": points_used(payment, total)})
-
-
-def _authorize_anew(order: Order, card: str, status: PaymentStatus) -> Order:
-    sequence = order.sequence + 1
-    reference = authorization_reference(order.number, sequence)
-    payment = _of_total(order.payment, order.total_minor)
-    payment = payment.model_copy(
-        update={
-            "status": status,
-            "card": card,
-            "reference": reference,
-            "points_reference": points_reference(reference) if payment.points_minor else None,
-            "decline_code": None,
-            "number": None,
-            "due_at": None,
-            "charge_unanswered": False,
-        }
-    )
-    return order.with_(payment=payment, sequence=sequence, passed=order.passed - {DeadlineName.STORE_PAYMENT_DUE.value})
-
-
-def _pay_again(order: Order, command: Command, at: datetime) -> Order:
-    assert isinstance(command, commands.PayAgain)  # noqa: S101 - narrows the type
-    given = order.payment.model_copy(update={"method": PaymentMethod.CARD})
-    if command.points_minor is not None:
-        wallet = given.wallet or f"points-{order.buyer.buyer_id}" if command.points_minor else given.wallet
-        given = given.model_copy(update={"points_chosen": command.points_minor, "wallet": wallet})
-    changed = order.with_(payment=given)
-    return _authorize_anew(changed, command.card, payment_target(order.payment.status, "pay_again"))
+        return authorize_anew(anew, payment.card, PaymentStatus.AUTHORIZING)
+    return edited.with_(payment=of_total(payment, total))
 
 
 def _hold(order: Order, command: Command, at: datetime) -> Order:
@@ -201,16 +165,23 @@ def _refuse(order: Order, command: Command, at: datetime) -> Order:
 def _cancel_items(order: Order, command: Command, at: datetime) -> Order:
     assert isinstance(command, commands.CancelItems)  # noqa: S101 - narrows the type
     default = SellerReason.NO_INVENTORY if command.actor is Actor.SELLER else SellerReason.BUYER_CANCELLED
-    reduction = Reduction(
-        quantities={line.sku: line.quantity for line in command.lines},
-        actor=command.actor,
-        reason=(command.reason or default).value,
-        consent=command.consent or "the buyer's own command",
-        at=at,
+    return _reduced(
+        order,
+        Reduction(
+            quantities={line.sku: line.quantity for line in command.lines},
+            actor=command.actor,
+            reason=(command.reason or default).value,
+            consent=command.consent or "the buyer's own command",
+            at=at,
+        ),
     )
-    changed = order.with_(lines=reduced_lines(order, command), reductions=(*order.reductions, reduction))
+
+
+def _reduced(order: Order, reduction: Reduction) -> Order:
+    lines = reduced_lines(order, reduction.quantities)
+    changed = order.with_(lines=lines, reductions=(*order.reductions, reduction))
     # More may be held than the new total; the charge takes no more than that, and the rest is released with it.
-    return changed.with_(payment=_of_total(order.payment, changed.total_minor))
+    return changed.with_(payment=of_total(order.payment, changed.total_minor))
 
 
 def _refund(order: Order, command: Command, at: datetime) -> Order:
@@ -218,7 +189,7 @@ def _refund(order: Order, command: Command, at: datetime) -> Order:
     refunded = cases.settled_by_refund(from_form(order, command, at), command, at)
     refunded = cases.without_rest(refunded, at) if order.cases else refunded
     ends = order.delivered_at is None and refunded.delivered_at is not None and bool(order.cases)
-    return cases.arrived(refunded, at) if ends else refunded
+    return cases.arrived(refunded, at, ()) if ends else refunded
 
 
 def _retry_refund(order: Order, command: Command, at: datetime) -> Order:
@@ -237,6 +208,13 @@ def _receive_return(order: Order, command: Command, at: datetime) -> Order:
     if order.status is not Status.UNSHIPPED:
         return received
     reason = SystemReason.BUYER_RETURN_UNCONFIRMED.value
+    if part_returned(order, command):
+        case = next(each for each in received.cases if each not in order.cases)
+        consent = f"the buyer's return {case.case_id} of {format_instant(case.opened_at)}"
+        reduction = Reduction(
+            quantities=dict(case.quantities), actor=command.actor, reason=reason, consent=consent, at=at
+        )
+        return _reduced(cases.closed(received, case.case_id, at), reduction)
     return cancelled(received, Cancellation(actor=command.actor, reason=reason, at=at, counts_in_rate=False))
 
 
@@ -261,19 +239,29 @@ def _ship(order: Order, command: Command, at: datetime) -> Order:
 def _deliver(order: Order, command: Command, at: datetime) -> Order:
     assert isinstance(command, commands.Deliver)  # noqa: S101 - narrows the type
     delivered = _delivered(order, at, command.shipment_id)
-    return cases.arrived(delivered, at) if order.cases and delivered.delivered_at is not None else delivered
+    if not order.cases:
+        return delivered
+    parcels = [each for each in delivered.shipments if each not in order.shipments]
+    return cases.arrived(delivered, at, parcels)
 
 
-def _delivered(order: Order, at: datetime, shipment_id: str | None = None) -> Order:
+def _delivered(order: Order, at: datetime, shipment_id: str | None = None, *, assumed: bool = False) -> Order:
     shipments = tuple(
-        each.model_copy(update={"delivered_at": each.delivered_at or max(at, each.confirmed_at)})
-        if shipment_id in (None, each.shipment_id)
-        else each
+        _arrived(each, at, assumed=assumed) if shipment_id in (None, each.shipment_id) else each
         for each in order.shipments
     )
     arrived = [each.delivered_at for each in shipments if each.delivered_at is not None]
-    whole = order.status is Status.SHIPPED and len(arrived) == len(shipments)
+    whole = order.status in (Status.SHIPPED, Status.DELIVERED) and len(arrived) == len(shipments)
     return order.with_(shipments=shipments, delivered_at=max(arrived) if whole else None)
+
+
+def _arrived(parcel: Shipment, at: datetime, *, assumed: bool) -> Shipment:
+    """Return a parcel as delivered; one that was only counted as delivered has arrived when the carrier says so (A10)."""
+    if parcel.delivered_at is None:
+        return parcel.model_copy(update={"delivered_at": max(at, parcel.confirmed_at), "assumed": assumed})
+    if parcel.assumed and not assumed:
+        return parcel.model_copy(update={"delivered_at": max(at, parcel.delivered_at), "assumed": False})
+    return parcel
 
 
 def _extend_edit(order: Order, command: Command, at: datetime) -> Order:
@@ -303,7 +291,7 @@ APPLY: Mapping[str, Change] = {
     "ship": _ship,
     "deliver": _deliver,
     "extend_edit": _extend_edit,
-    "pay_again": _pay_again,
+    "pay_again": paid_again,
     "flag_oversold": _flag_oversold,
     "hold_for_review": _hold,
     "release_review": _release,
@@ -346,7 +334,7 @@ def apply_deadline(order: Order, deadline: Deadline) -> Order:  # noqa: PLR0911 
             flags = {Flag.LATE_SHIPMENT} | ({Flag.CONFIRM_SHIPMENT} if order.status is Status.UNSHIPPED else set())
             return passed.with_(flags=order.flags | flags)
         case DeadlineName.DELIVERY_ASSUMED:
-            return _delivered(passed, deadline.at)
+            return _delivered(passed, deadline.at, assumed=order.item_by_item)
         case DeadlineName.RETURN_WINDOW_CLOSED:
             return passed.with_(completed_at=deadline.at)
         case _:
@@ -360,34 +348,6 @@ def _by_marketplace(reason: SystemReason, at: datetime, *, counts: bool) -> Canc
 def expired(order: Order, due_at: datetime) -> Order:
     """Return the order cancelled because nobody paid its number at a store in time (G7)."""
     return cancelled(order, _by_marketplace(SystemReason.PAYMENT_EXPIRED, due_at, counts=False))
-
-
-def _awaited(order: Order, outcome: Outcome) -> Order:
-    status = payment_target(order.payment.status, outcome.result)
-    payment = order.payment.model_copy(
-        update={"status": status, "number": outcome.number, "due_at": outcome.due_at, "decline_code": None}
-    )
-    return order.with_(payment=payment)
-
-
-def apply_verdict(order: Order, outcome: Outcome, now: datetime) -> Order:
-    """Return the order with its payment authorised, awaited or declined; the first authorisation verifies it (G5)."""
-    if outcome.result is Result.AWAITING:
-        return _awaited(order, outcome)
-    held = outcome.result is Result.AUTHORIZED
-    payment = order.payment.model_copy(
-        update={
-            "status": payment_target(order.payment.status, outcome.result),
-            "authorized_minor": order.payment.amount_minor if held else 0,
-            "expires_at": outcome.expires_at,
-            "decline_code": outcome.decline_code,
-            "points_reference": order.payment.points_reference if held else None,
-        }
-    )
-    flags = order.flags - {Flag.PAYMENT_PROBLEM} if held else order.flags | {Flag.PAYMENT_PROBLEM}
-    in_review = order.review is not None and order.review.status is ReviewStatus.HELD
-    verified = order.verified_at or (now if held and not in_review else None)
-    return order.with_(payment=payment, flags=flags, verified_at=verified)
 
 
 def outcome_detail(outcome: Outcome) -> str:

@@ -230,6 +230,7 @@ class RefundForm(Command):
     shipping: Money | None = None
     deductions: Annotated[tuple[DeductionForm, ...], Field(max_length=5)] = ()
     memo: Filled500 | None = None
+    consent: Filled500 | None = None
     case_id: Code | None = None
 
     @model_validator(mode="after")
@@ -351,14 +352,18 @@ def parse_command(name: str, payload: object) -> Command:
         raise UnreadableCommandError(f"input: {error}") from None
 
 
+_LATER_FIELDS: dict[str, tuple[str, ...]] = {
+    "request_cancellation": ("lines",),
+    "decline_cancellation": ("case_id",),
+    "pay_again": ("points_minor",),
+    "refund": ("consent",),
+}
+"""Fields that a command has not always had."""
+
+
 def digest(name: str, command: Command) -> str:
     """Return the SHA-256 of a command's content without its id and time stamp, by which a repeated id is compared."""
-    # Fields that a command has not always had count only where they are given, so that an id is known for what it was.
-    new = (
-        {"lines", "case_id", "points_minor"}
-        if name in ("request_cancellation", "decline_cancellation", "pay_again")
-        else {}
-    )
-    unset = {field for field in new if getattr(command, field, None) in (None, ())}
+    # A later field counts only where it is given, so that an id is known for what it was.
+    unset = {field for field in _LATER_FIELDS.get(name, ()) if getattr(command, field, None) in (None, ())}
     content = command.model_dump_json(exclude={"id", "requested_at", *unset})
     return hashlib.sha256(f"{name}\n{content}".encode()).hexdigest()

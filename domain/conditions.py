@@ -1,8 +1,10 @@
 """The named conditions of the lifecycle's rows: what cannot be a column of the table."""
 
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from domain import commands
+from domain.case import CaseStatus
 from domain.commands import Command
 from domain.lifecycle import When
 from domain.order import Order, PaymentStatus, ReviewStatus
@@ -28,44 +30,18 @@ def _all_delivered(order: Order, command: Command | None) -> bool:
     return named is None or all(each.delivered_at or each.shipment_id == named for each in order.shipments)
 
 
-def holds(when: When, order: Order, command: Command | None, at: datetime) -> bool:  # noqa: PLR0911 - one for each condition
-    """Return whether the condition `when` holds for `order` and `command` at the judged instant."""
-    match when:
-        case When.EDIT_WINDOW_OPEN:
-            return at < order.edit_until
-        case When.CANCEL_WINDOW_OPEN:
-            return at < order.cancel_until
-        case When.CANCEL_WINDOW_CLOSED:
-            return at >= order.cancel_until
-        case When.ALL_CONFIRMED:
-            return _all_confirmed(order, command)
-        case When.SOME_LEFT if isinstance(command, commands.RefundForm):
-            return _left_after_refund(order, command)
-        case When.SOME_LEFT:
-            return not _all_confirmed(order, command)
-        case When.ALL_DELIVERED:
-            return _all_delivered(order, command)
-        case When.PARCELS_UNDERWAY:
-            return not _all_delivered(order, command)
-        case When.IN_REVIEW:
-            return in_review(order)
-        case When.NOT_IN_REVIEW:
-            return not in_review(order)
-        case When.PAYMENT_HELD:
-            return order.payment.status is PaymentStatus.AUTHORIZED
-        case When.PAYMENT_NOT_HELD:
-            return order.payment.status is not PaymentStatus.AUTHORIZED
-        case When.REST_UNDERWAY:
-            return not _left_after_refund(order, command) and not _everything_arrived(order)
-        case When.REST_DELIVERED:
-            return not _left_after_refund(order, command) and _everything_arrived(order)
-        case When.ALWAYS:
-            return True
-
-
 def in_review(order: Order) -> bool:
     """Return whether the marketplace holds the order's details for review (G4)."""
     return order.review is not None and order.review.status is ReviewStatus.HELD
+
+
+def part_returned(order: Order, command: Command | None) -> bool:
+    """Return whether a return of what was shipped without a confirmation leaves something of the order to be shipped (A3)."""
+    case_id = getattr(command, "case_id", None)
+    coming = [each for each in order.cases if each.status is CaseStatus.AUTHORIZED and case_id in (None, each.case_id)]
+    if len(coming) != 1 or not order.item_by_item:
+        return False
+    return any(line.quantity > coming[0].quantities.get(line.sku, 0) for line in order.lines)
 
 
 def _everything_arrived(order: Order) -> bool:
@@ -78,3 +54,38 @@ def _left_after_refund(order: Order, command: Command | None) -> bool:
         return True
     gone = {line.sku: line.not_shipped for line in lines}
     return any(line.unshipped > gone.get(line.sku, 0) for line in order.lines)
+
+
+def _some_left(order: Order, command: Command | None) -> bool:
+    refunds = isinstance(command, commands.RefundForm)
+    return _left_after_refund(order, command) if refunds else not _all_confirmed(order, command)
+
+
+Condition = Callable[[Order, Command | None, datetime], bool]
+_CONDITIONS: Mapping[When, Condition] = {
+    When.ALWAYS: lambda _order, _command, _at: True,
+    When.EDIT_WINDOW_OPEN: lambda order, _command, at: at < order.edit_until,
+    When.CANCEL_WINDOW_OPEN: lambda order, _command, at: at < order.cancel_until,
+    When.CANCEL_WINDOW_CLOSED: lambda order, _command, at: at >= order.cancel_until,
+    When.ALL_CONFIRMED: lambda order, command, _at: _all_confirmed(order, command),
+    When.SOME_LEFT: lambda order, command, _at: _some_left(order, command),
+    When.ALL_DELIVERED: lambda order, command, _at: _all_delivered(order, command),
+    When.PARCELS_UNDERWAY: lambda order, command, _at: not _all_delivered(order, command),
+    When.IN_REVIEW: lambda order, _command, _at: in_review(order),
+    When.NOT_IN_REVIEW: lambda order, _command, _at: not in_review(order),
+    When.PAYMENT_HELD: lambda order, _command, _at: order.payment.status is PaymentStatus.AUTHORIZED,
+    When.PAYMENT_NOT_HELD: lambda order, _command, _at: order.payment.status is not PaymentStatus.AUTHORIZED,
+    When.ALL_RETURNED: lambda order, command, _at: not part_returned(order, command),
+    When.PART_RETURNED: lambda order, command, _at: part_returned(order, command),
+    When.REST_UNDERWAY: lambda order, command, _at: (
+        not _left_after_refund(order, command) and not _everything_arrived(order)
+    ),
+    When.REST_DELIVERED: lambda order, command, _at: (
+        not _left_after_refund(order, command) and _everything_arrived(order)
+    ),
+}
+
+
+def holds(when: When, order: Order, command: Command | None, at: datetime) -> bool:
+    """Return whether the condition `when` holds for `order` and `command` at the judged instant."""
+    return _CONDITIONS[when](order, command, at)

@@ -24,7 +24,8 @@ def message_refusal(order: Order, command: Command, at: datetime) -> Refusal | N
     if own >= MAX_MESSAGES and not answer:
         return refuse(RefusalCode.MESSAGE_LIMIT, number=order.number, actor=command.actor.value, most=MAX_MESSAGES)
     offered = command.actor is Actor.SELLER and order.status is Status.UNSHIPPED
-    if command.template is not None and not offered:
+    wished = command.template in offered_replies(order) or not order.item_by_item
+    if command.template is not None and not (offered and wished):
         who = {"template": command.template.value, "actor": command.actor.value}
         return refuse(RefusalCode.TEMPLATE_NOT_OFFERED, number=order.number, **who)
     if command.answer_by is None:
@@ -33,15 +34,20 @@ def message_refusal(order: Order, command: Command, at: datetime) -> Refusal | N
         who = {"name": "answer_by", "actor": command.actor.value, "actors": Actor.SELLER.value}
         return refuse(RefusalCode.NOT_ALLOWED, "C12", **who)
     earliest = at + order.policy.shortest_answer_window
-    if order.status is not Status.UNSHIPPED or not earliest <= command.answer_by < order.confirm_by:
-        open_to_it = order.status is Status.UNSHIPPED and earliest < order.confirm_by
+    if order.status is not Status.UNSHIPPED:
+        why = "a shipment of it is confirmed"
+        return refuse(RefusalCode.NO_TIME_TO_ANSWER, number=order.number, why=why)
+    if earliest >= order.confirm_by:
+        why = f"no answer could be awaited before its shipment must be confirmed, {format_instant(order.confirm_by)}"
+        return refuse(RefusalCode.NO_TIME_TO_ANSWER, number=order.number, why=why)
+    if not earliest <= command.answer_by < order.confirm_by:
         return refuse(
             RefusalCode.INSTANT_OUT_OF_RANGE,
             number=order.number,
             field="answer_by",
             given=format_instant(command.answer_by),
-            earliest=format_instant(earliest) if open_to_it else "no date",
-            latest=format_instant(order.confirm_by) if open_to_it else "none: nothing is left to cancel in time",
+            earliest=format_instant(earliest),
+            latest=format_instant(order.confirm_by),
         )
     return None
 
@@ -68,6 +74,14 @@ def with_message(order: Order, command: Command, at: datetime) -> Order:
     return changed
 
 
+def question_lost(order: Order, message_id: str | None) -> Order:
+    """Return the order without its answer date, if the question was never brought to the buyer: nobody is silent (C12)."""
+    asked = [each.message_id for each in order.messages if each.answer_by is not None]
+    if order.answer_by is None or asked[-1:] != [message_id]:
+        return order
+    return order.with_(answer_by=None, flags=order.flags - {Flag.ANSWER_DUE})
+
+
 def offered_replies(order: Order) -> tuple[Template, ...]:
     """Return the ready replies that the seller is offered: the official way, to a wish to cancel (C6)."""
     from_buyer = [each for each in order.messages if each.sender == Actor.BUYER]
@@ -78,7 +92,8 @@ def offered_replies(order: Order) -> tuple[Template, ...]:
 def rating_refusal(order: Order, command: Command, at: datetime) -> Refusal | None:
     """Return why the buyer cannot rate the seller, None when it can: once per order, and where the seller had a part in it."""
     if order.erased_at is not None and order.closed_at is not None:
-        return refuse(RefusalCode.ORDER_COMPLETED, number=order.number, closed_at=format_instant(order.closed_at))
+        code = RefusalCode.ORDER_COMPLETED if order.cancellation is None else RefusalCode.ORDER_CANCELLED
+        return refuse(code, number=order.number, closed_at=format_instant(order.closed_at))
     if order.rating is not None:
         rated_at = format_instant(order.rating.rated_at)
         return refuse(RefusalCode.ALREADY_RATED, number=order.number, rated_at=rated_at)

@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
-from domain.changes import APPLY, apply_deadline, apply_verdict, expired, outcome_detail
-from domain.commands import Command, PaymentEvent, SendMessage, parse_command
+from domain.changes import APPLY, apply_deadline, expired, outcome_detail
+from domain.commands import AskToWait, Command, PaymentEvent, SendMessage, parse_command
 from domain.conditions import holds
+from domain.correspondence import question_lost
 from domain.deadlines import Deadline, DeadlineName, deadlines
 from domain.effects import Ask, Authorize, Effect, Notice, NoticeKind, Outcome, Result, Void
 from domain.guards import BEFORE_WINDOW, CHECKS, first_refusal, no_row_refusal, window_refusal
@@ -18,7 +19,7 @@ from domain.lifecycle import Do, Mail, Row, rows_for
 from domain.money import format_money
 from domain.notices import mail_due, notices, of_cash_return
 from domain.order import Actor, Flag, InProgress, Order, PaymentStatus
-from domain.payment import charge_failed, needed, renewed, replaced_hold
+from domain.payment import apply_verdict, charge_failed, needed, renewed, replaced_hold
 from domain.placement import authorization, first_authorization
 from domain.refund import PaymentMethod, RefundPart, RefundStatus
 from domain.refund_payments import moved, part_of, pay_effect, pay_effects, with_cash_return
@@ -78,7 +79,9 @@ def decide(order: Order, event: Event, now: datetime) -> Decision:
         return _on_outcome(order, event, now)
     command = event.command
     # A date to answer by leaves the buyer its time from when the question is read here, not from when it was written.
-    dated = isinstance(command, SendMessage) and command.answer_by is not None
+    dated = (isinstance(command, SendMessage) and command.answer_by is not None) or (
+        isinstance(command, AskToWait) and order.item_by_item
+    )
     at = now if dated else judged_at(order, command.requested_at, now)
     return _on_command(order, order, event, at, now)
 
@@ -201,7 +204,7 @@ def _on_outcome(order: Order, outcome: Outcome, now: datetime) -> Decision:  # n
     if outcome.result in (Result.VOIDED, Result.VOID_FAILED) and not awaited:
         return _on_void(order, outcome, now)
     if outcome.result is Result.PUBLISHED:
-        return Accepted(order.with_(recorded_entries=max(order.recorded_entries, outcome.entries)))
+        return _on_published(order, outcome)
     if (part := part_of(order, outcome.reference)) is not None:
         return _on_refund(order, part, outcome, now)
     undecided = order.payment.status in (PaymentStatus.AUTHORIZING, PaymentStatus.AWAITING)
@@ -218,6 +221,24 @@ def _on_outcome(order: Order, outcome: Outcome, now: datetime) -> Decision:  # n
     late = outcome.result is Result.LAPSED
     changed = expired(order, now) if late else apply_verdict(order, outcome, now)
     return _land(order, changed, row, now, outcome_detail(outcome))
+
+
+def _on_published(order: Order, outcome: Outcome) -> Accepted:
+    """Take in what was recorded and mailed: where a question was refused, nobody waits for its answer, and the seller is told."""
+    recorded = order.with_(recorded_entries=max(order.recorded_entries, outcome.entries))
+    if not outcome.refused:
+        return Accepted(recorded)
+    after, told = recorded, []
+    for each in outcome.refused:
+        if each.kind is NoticeKind.MESSAGE and each.recipient is Actor.BUYER:
+            after = question_lost(after, each.subject_id)
+            told.append(each.subject_id)
+    after = after.with_(flags=after.flags | {Flag.MAIL_REFUSED}, version=order.version + 1)
+    key = f"{order.number}/{after.version}/{NoticeKind.MESSAGE_UNDELIVERED}/seller"
+    kind, seller = NoticeKind.MESSAGE_UNDELIVERED, Actor.SELLER
+    mails = tuple(Notice(key=f"{key}/{each}", kind=kind, recipient=seller, subject_id=each) for each in told)
+    refused = ", ".join(f"{each.kind} to the {each.recipient}" for each in outcome.refused)
+    return Accepted(after, notices=mails, publish=True, detail=f"mail refused for good: {refused}"[:300])
 
 
 def _on_store_payment(order: Order, outcome: Outcome, now: datetime) -> Decision:

@@ -36,6 +36,7 @@ class NoticeKind(StrEnum):
     REFUND_FAILED = "refund_failed"
     CASE_OPENED = "case_opened"
     CASE_CHANGED = "case_changed"
+    MESSAGE_UNDELIVERED = "message_undelivered"
 
 
 class Notice(Value):
@@ -204,7 +205,8 @@ class Outcome(Value):
     """How one effect ended: `short` gives the units available of each sku that is short, `expires_at` when the hold lapses,
     `entries` up to which history entry was recorded, `round` which round of a void it was, `number` and `due_at` where and
     until when a convenience-store payment is paid, `expected_at` when a refund should have arrived, `cash_return` what of a
-    convenience-store payment goes back with a void or beside a charge."""
+    convenience-store payment goes back with a void or beside a charge, `refused` the notices
+    that the mail server will never take."""
 
     result: Result
     reference: str = ""
@@ -217,3 +219,4 @@ class Outcome(Value):
     due_at: Instant | None = None
     expected_at: Instant | None = None
     cash_return: CashReturn | None = None
+    refused: tuple[Notice, ...] = ()

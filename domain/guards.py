@@ -9,10 +9,10 @@ from domain import commands
 from domain.base import format_duration, format_instant
 from domain.cases import OPENERS, STEPS, opening_refusal, refund_case_refusal, step_refusal
 from domain.commands import Command
-from domain.conditions import in_review, shipped_now
+from domain.conditions import in_review, part_returned, shipped_now
 from domain.correspondence import message_refusal, rating_refusal
 from domain.deadlines import OPEN
-from domain.lifecycle import When, actors_for
+from domain.lifecycle import When, actors_for, rows_for
 from domain.money import format_money
 from domain.order import Actor, Fulfilment, Line, Order, PaymentStatus, RequestStatus, Status
 from domain.placement import cart_errors
@@ -51,11 +51,13 @@ def _edit_contents(order: Order, command: Command, at: datetime) -> Refusal | No
     if not lines:
         return refuse(RefusalCode.NOTHING_LEFT, number=order.number)
     if errors := cart_errors([(line.sku, line.quantity) for line in lines]):
-        return refuse(RefusalCode.CART_LIMIT, errors="; ".join(errors))
+        return refuse(RefusalCode.CART_LIMIT, number=order.number, errors="; ".join(errors))
     options = order.policy.shipping_options
     option = command.shipping_option or order.shipping_option
     if option not in options:
-        return refuse(RefusalCode.UNKNOWN_SHIPPING_OPTION, option=option, options=", ".join(options))
+        return refuse(
+            RefusalCode.UNKNOWN_SHIPPING_OPTION, number=order.number, option=option, options=", ".join(options)
+        )
     address = command.shipping_address or order.address
     if (lines, option, address) == (order.lines, order.shipping_option, order.address):
         return refuse(RefusalCode.NOTHING_CHANGED, number=order.number)
@@ -109,10 +111,8 @@ def _review_free(order: Order, command: Command, at: datetime) -> Refusal | None
     return None
 
 
-def reduced_lines(order: Order, command: Command) -> tuple[Line, ...]:
-    """Return the order's lines less the units that the command cancels, emptied ones left out (C11)."""
-    assert isinstance(command, commands.CancelItems)  # noqa: S101 - narrows the type
-    gone = {line.sku: line.quantity for line in command.lines}
+def reduced_lines(order: Order, gone: Mapping[str, int]) -> tuple[Line, ...]:
+    """Return the order's lines less the units `gone`, emptied ones left out (C11)."""
     lines = (line.model_copy(update={"quantity": line.quantity - gone.get(line.sku, 0)}) for line in order.lines)
     return tuple(line for line in lines if line.quantity > 0)
 
@@ -129,7 +129,7 @@ def _reduction(order: Order, command: Command, at: datetime) -> Refusal | None:
         if each.quantity > left:
             more = {"sku": each.sku, "left": left, "asked": each.quantity}
             return refuse(RefusalCode.QUANTITY_EXCEEDED, "C11", number=order.number, **more)
-    if not reduced_lines(order, command):
+    if not reduced_lines(order, {line.sku: line.quantity for line in command.lines}):
         return refuse(RefusalCode.NOTHING_LEFT, "C11", number=order.number)
     return None
 
@@ -146,6 +146,8 @@ def _refund_failed(order: Order, command: Command, at: datetime) -> Refusal | No
     if command.refund_id not in known:
         refunds = ", ".join(known) or "none"
         return refuse(RefusalCode.UNKNOWN_REFUND, number=order.number, refund_id=command.refund_id, refunds=refunds)
+    if order.status is Status.COMPLETED and not order.item_by_item:
+        return no_row_refusal(order, "retry_refund", command.actor)
     status = known[command.refund_id].status
     if status is not RefundStatus.FAILED:
         return refuse(
@@ -178,7 +180,7 @@ def _cancel_reason(order: Order, command: Command, at: datetime) -> Refusal | No
 
 def _request_free(order: Order, command: Command, at: datetime) -> Refusal | None:
     if order.status not in OPEN:
-        return opening_refusal(order, command, at)
+        return opening_refusal("request_cancellation", order, command, at)
     late = at >= order.cancel_until
     if late and order.request is not None and order.request.status is RequestStatus.OPEN:
         opened = format_instant(order.request.requested_at)
@@ -217,12 +219,18 @@ def _ship_quantities(order: Order, command: Command, at: datetime) -> Refusal | 
 
 def _known_shipment(order: Order, command: Command, at: datetime) -> Refusal | None:
     assert isinstance(command, commands.Deliver)  # noqa: S101 - narrows the type
-    underway = [each.shipment_id for each in order.shipments if each.delivered_at is None]
+    underway = [each.shipment_id for each in order.shipments if each.delivered_at is None or each.assumed]
     wanted = command.shipment_id
+    if not underway and order.delivered_at is not None:
+        delivered_at = format_instant(order.delivered_at)
+        return refuse(RefusalCode.ALREADY_DELIVERED, number=order.number, delivered_at=delivered_at)
     if not underway or (wanted is not None and wanted not in underway):
         shown = ", ".join(underway) or "none"
         return refuse(
-            RefusalCode.UNKNOWN_SHIPMENT, number=order.number, shipment_id=wanted or "at all", shipments=shown
+            RefusalCode.UNKNOWN_SHIPMENT,
+            number=order.number,
+            which=f"parcel {wanted}" if wanted else "parcel",
+            shipments=shown,
         )
     return None
 
@@ -241,7 +249,11 @@ def extended_edit_until(order: Order, command: Command, at: datetime) -> datetim
 
 
 def _step(name: str, order: Order, command: Command, at: datetime) -> Refusal | None:
-    return step_refusal(order, name, command, at)
+    refusal = step_refusal(order, name, command, at)
+    reduces = name == "receive_return" and order.status is Status.UNSHIPPED and part_returned(order, command)
+    if refusal is None and reduces and order.payment.charge_unanswered:
+        return refuse(RefusalCode.CHARGE_IN_DOUBT, number=order.number)
+    return refusal
 
 
 def _decline(order: Order, command: Command, at: datetime) -> Refusal | None:
@@ -275,7 +287,7 @@ CHECKS: Mapping[str, tuple[Check, ...]] = {
     "refund": (_refund,),
     "retry_refund": (_refund_failed,),
     "payment_event": (_known_payment,),
-    **dict.fromkeys(OPENERS, (opening_refusal,)),
+    **{name: (partial(opening_refusal, name),) for name in OPENERS},
     "request_cancellation": (_request_free,),
     **{name: (partial(_step, name),) for name in STEPS},
     "decline_cancellation": (_decline,),
@@ -323,17 +335,19 @@ def no_row_refusal(order: Order, name: str, actor: Actor) -> Refusal:  # noqa: P
             return refuse(RefusalCode.CONTENTS_FIXED, actor=actor.value)
         allowed = ", ".join(each.value for each in actors)
         return refuse(RefusalCode.NOT_ALLOWED, name=name, actor=actor.value, actors=allowed)
-    if order.status is Status.PENDING:
-        return refuse(RefusalCode.ORDER_PENDING, number=order.number)
-    if name == "refund" and order.status is Status.UNSHIPPED:
+    if name == "refund" and order.status in OPEN:
         return refuse(RefusalCode.NOT_CHARGED, number=order.number)
+    if order.status is Status.PENDING and rows_for(Status.UNSHIPPED, name, actor):
+        return refuse(RefusalCode.ORDER_PENDING, number=order.number)
     if name in ("release_review", "refuse_review"):
         return refuse(RefusalCode.NOT_IN_REVIEW, number=order.number)
     if name == "hold_for_review" and order.verified_at is not None:
         verified_at = format_instant(order.verified_at)
         return refuse(RefusalCode.ALREADY_VERIFIED, number=order.number, verified_at=verified_at)
-    if order.status is Status.UNSHIPPED:
-        return refuse(RefusalCode.NOT_SHIPPED, number=order.number)
+    if order.status in OPEN:
+        ships = actor in (Actor.SELLER, Actor.OPERATOR)
+        remedy = "confirm the shipment first" if ships else "wait until it is shipped, or cancel it"
+        return refuse(RefusalCode.NOT_SHIPPED, number=order.number, remedy=remedy)
     if name == "ship":
         last = format_instant(order.shipments[-1].confirmed_at)
         return refuse(RefusalCode.NOTHING_TO_SHIP, number=order.number, confirmed_at=last)

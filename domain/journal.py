@@ -227,7 +227,7 @@ def _note_deadline(order: Order, deadline: Deadline, now: datetime) -> Order:
 
 
 def _note_outcome(order: Order, outcome: Outcome, decision: Decision, now: datetime) -> Order:
-    if outcome.result is Result.PUBLISHED:
+    if outcome.result is Result.PUBLISHED and not outcome.refused:
         return order
     entry = HistoryEntry(
         seq=order.entries + 1,
@@ -236,7 +236,7 @@ def _note_outcome(order: Order, outcome: Outcome, decision: Decision, now: datet
         actor=Actor.SYSTEM,
         at=now,
         recorded_at=now,
-        accepted=outcome.result not in _FAILURES,
+        accepted=outcome.result not in _FAILURES and not outcome.refused,
         status=order.status,
         detail=(decision.detail if isinstance(decision, Accepted) else outcome.decline_code or outcome.reference)[:300],
     )

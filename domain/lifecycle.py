@@ -28,6 +28,8 @@ class When(StrEnum):
     NOT_IN_REVIEW = "not held for review"
     PAYMENT_HELD = "payment authorised"
     PAYMENT_NOT_HELD = "payment not yet authorised"
+    ALL_RETURNED = "everything came back"
+    PART_RETURNED = "something is left to be shipped"
     REST_UNDERWAY = "nothing left unshipped, a parcel still on its way"
     REST_DELIVERED = "nothing left unshipped, every parcel delivered"
 
@@ -89,6 +91,7 @@ _TOLD_BUYER = (Mail(_N.CASE_CHANGED, _B),)
 _TOLD_SELLER = (Mail(_N.CASE_CHANGED, _S),)
 _TOLD_BOTH = (*_TOLD_BUYER, *_TOLD_SELLER)
 _REFUND = (Do.REFUND, Mail(_N.REFUND_REQUESTED, _B), Mail(_N.REFUND_REQUESTED, _S), Mail(_N.CASE_CHANGED, _B))
+_PAID_ANEW = (Do.REFUND, Do.RECORD, Mail(_N.REFUND_REQUESTED, _B))
 _CHARGED = (_PARTIAL, _SHIPPED, _DELIVERED)
 
 
@@ -123,11 +126,13 @@ def _ship(source: Status, actor: Actor) -> tuple[Row, Row]:
 
 
 def _deliver(source: Status, actor: Actor) -> tuple[Row, ...]:
-    if source is _PARTIAL:
-        return (Row(source, "deliver", actor, _PARTIAL, _W.ALWAYS, (Do.RECORD,), "A7"),)
+    effects = (Do.RECORD, Mail(_N.CASE_CHANGED, _B))
+    if source is not _SHIPPED:
+        # A Delivered order was counted as such: the carrier says so only now (A10).
+        return (Row(source, "deliver", actor, source, _W.ALWAYS, effects, "A7 A6" if source is _PARTIAL else "A6 A10"),)
     return (
-        Row(source, "deliver", actor, _DELIVERED, _W.ALL_DELIVERED, (Do.RECORD, Mail(_N.CASE_CHANGED, _B)), "A7 A6"),
-        Row(source, "deliver", actor, _SHIPPED, _W.PARCELS_UNDERWAY, (Do.RECORD,), "A7"),
+        Row(source, "deliver", actor, _DELIVERED, _W.ALL_DELIVERED, effects, "A7 A6"),
+        Row(source, "deliver", actor, _SHIPPED, _W.PARCELS_UNDERWAY, effects, "A7 A6"),
     )
 
 
@@ -181,7 +186,8 @@ ROWS: tuple[Row, ...] = (
     Row(_UNSHIPPED, "request_return", _B, _UNSHIPPED, _W.ALWAYS, _OPENED, "A3"),
     Row(_UNSHIPPED, "authorize_return", _S, _UNSHIPPED, _W.ALWAYS, _TOLD_BUYER, "A3"),
     Row(_UNSHIPPED, "decline_return", _S, _UNSHIPPED, _W.ALWAYS, _TOLD_BUYER, "A3"),
-    Row(_UNSHIPPED, "receive_return", _S, _CANCELLED, _W.ALWAYS, _CANCEL_BOTH, "A3 C9"),
+    Row(_UNSHIPPED, "receive_return", _S, _CANCELLED, _W.ALL_RETURNED, _CANCEL_BOTH, "A3 C9"),
+    Row(_UNSHIPPED, "receive_return", _S, _UNSHIPPED, _W.PART_RETURNED, _REDUCED, "A3 C11"),
     Row(_UNSHIPPED, _D.CASE_DUE, _M, _UNSHIPPED, _W.ALWAYS, _TOLD_BOTH, "A3"),
     *_ship(_UNSHIPPED, _S),
     *_ship(_UNSHIPPED, _O),
@@ -201,12 +207,14 @@ ROWS: tuple[Row, ...] = (
     *_deliver(_SHIPPED, _M),
     *_deliver(_SHIPPED, _O),
     Row(_SHIPPED, _D.DELIVERY_ASSUMED, _M, _DELIVERED, _W.ALWAYS, (Do.RECORD,), "A10"),
+    *_deliver(_DELIVERED, _M),
+    *_deliver(_DELIVERED, _O),
     Row(_DELIVERED, _D.RETURN_WINDOW_CLOSED, _M, _COMPLETED, _W.ALWAYS, (Do.RECORD,), "A9"),
     # Money after the charge: refunds, the settlement, what the provider tells.
     *(row for source in _CHARGED for actor in (_S, _O) for row in _refund(source, actor)),
-    *_case("retry_refund", (_S, _O), (Do.REFUND, Do.RECORD), "R6"),
+    *_case("retry_refund", (_S, _O), _PAID_ANEW, "R6 R7"),
     # Cash that no charge covers goes back in any state, and a refund can come back from the bank after completion.
-    *_case("retry_refund", (_O,), (Do.REFUND, Do.RECORD), "R6 R7", (_PENDING, _UNSHIPPED, _COMPLETED, _CANCELLED)),
+    *_case("retry_refund", (_O,), _PAID_ANEW, "R6 R7", (_PENDING, _UNSHIPPED, _COMPLETED, _CANCELLED)),
     *_case(_D.REFUND_DUE, (_M,), (Do.ASK,), "R6 R7", tuple(Status)),
     *_case(_D.SETTLEMENT_ENDED, (_M,), (Do.RECORD,), "S7", (*_CHARGED, _COMPLETED)),
     *_case("payment_event", (_M,), (Do.ASK,), "R6 G7", tuple(Status)),

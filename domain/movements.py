@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from domain.base import Instant, Value
 from domain.order import Fulfilment, Order
-from domain.refund import DeductionKind, PaymentMethod, Refund
+from domain.refund import DeductionKind, PaymentMethod, Refund, RefundPart
 
 PROVIDER_CLEARING = "provider:clearing"
 POINTS = "points"
@@ -26,6 +26,7 @@ class MovementKind(StrEnum):
     SETTLEMENT = "settlement"
     REFUND = "refund"
     REFUND_PAID = "refund_paid"
+    REFUND_RETURNED = "refund_returned"
 
 
 class Entry(Value):
@@ -149,19 +150,21 @@ def _shipping_part(refund: Refund) -> int:
 
 
 def _refund_paid(order: Order, refund: Refund) -> Iterator[Movement]:
-    """Post what the provider has paid back, one movement for each payment method."""
+    """Post what the provider has paid back, one movement for each payment method, and again what a bank sent back of it."""
     for part in refund.parts:
-        if part.paid_at is None:
-            continue
-        source = POINTS if part.method is PaymentMethod.POINTS else PROVIDER_CLEARING
-        yield _movement(
-            order,
-            MovementKind.REFUND_PAID,
-            f"refund/{refund.refund_id}/{part.method}",
-            part.paid_at,
-            (buyer_account(order.buyer.buyer_id), part.amount_minor),
-            (source, -part.amount_minor),
-        )
+        name = f"refund/{refund.refund_id}/{part.method}"
+        paid = [each.paid_at for each in part.bounces] + ([part.paid_at] if part.paid_at is not None else [])
+        for number, at in enumerate(paid, start=1):
+            times = f"/{number}" if number > 1 else ""
+            yield _to_buyer(order, part, MovementKind.REFUND_PAID, name + times, at, part.amount_minor)
+        for number, bounce in enumerate(part.bounces, start=1):
+            back = f"{name}/returned/{number}"
+            yield _to_buyer(order, part, MovementKind.REFUND_RETURNED, back, bounce.returned_at, -part.amount_minor)
+
+
+def _to_buyer(order: Order, part: RefundPart, kind: MovementKind, name: str, at: datetime, amount: int) -> Movement:
+    source = POINTS if part.method is PaymentMethod.POINTS else PROVIDER_CLEARING
+    return _movement(order, kind, name, at, (buyer_account(order.buyer.buyer_id), amount), (source, -amount))
 
 
 def _settlement(order: Order, settled_minor: int, at: datetime) -> Movement:

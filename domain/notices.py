@@ -20,7 +20,8 @@ def mail_due(mail: Mail, before: Order, after: Order) -> bool:
     if mail.kind is NoticeKind.REQUEST_DECLINED:
         return before.request is not None and before.request.status is RequestStatus.OPEN
     if mail.kind is NoticeKind.REFUND_REQUESTED:
-        return any(each.amount_minor for each in after.refunds if each not in before.refunds)
+        anew = len(before.refunds) == len(after.refunds) and not after.item_by_item
+        return not anew and any(each.amount_minor for each in after.refunds if each not in before.refunds)
     return True
 
 

@@ -199,7 +199,7 @@ class Cancellation(Value):
 
 
 class Shipment(Value):
-    """One confirmed parcel: `quantities` maps sku to units."""
+    """One confirmed parcel: `quantities` maps sku to units; `assumed` tells that no carrier has said it was delivered (A10)."""
 
     shipment_id: str
     carrier: str
@@ -207,6 +207,7 @@ class Shipment(Value):
     quantities: Mapping[str, int]
     confirmed_at: Instant
     delivered_at: Instant | None = None
+    assumed: bool = False
 
 
 class Flag(StrEnum):
@@ -220,6 +221,7 @@ class Flag(StrEnum):
     VOID_FAILING = "void_failing"
     IN_REVIEW = "in_review"
     REFUND_FAILED = "refund_failed"
+    MAIL_REFUSED = "mail_refused"
     REFUND_DUE = "refund_due"
     CASE_OPEN = "case_open"
     ANSWER_DUE = "answer_due"
@@ -344,6 +346,11 @@ class Order(Value):
     def anything_open(self) -> bool:
         """Whether a case is open or a refund not yet paid (A9)."""
         return self.refund_unpaid or any(each.open for each in self.cases)
+
+    @property
+    def item_by_item(self) -> bool:
+        """Whether cases and refunds are settled item by item: in orders placed since the rules' second revision."""
+        return self.policy.revision > 1
 
     @property
     def refund_unpaid(self) -> bool:

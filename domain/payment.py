@@ -5,11 +5,12 @@ Policy: E7, S2, C9, P5.
 
 from datetime import datetime
 
-from domain.commands import Command, Edit, Ship
+from domain.commands import Command, Edit, PayAgain, Ship
+from domain.deadlines import DeadlineName
 from domain.effects import Authorize, Capture, Effect, Outcome, Reservation, Reserve, Result
 from domain.guards import edited_lines
 from domain.lifecycle import payment_target
-from domain.order import Flag, InProgress, Line, Order, Payment, PaymentStatus, Status
+from domain.order import Flag, InProgress, Line, Order, Payment, PaymentStatus, ReviewStatus, Status
 from domain.placement import authorization, authorization_reference, points_reference, points_used
 from domain.refund import PaymentMethod
 
@@ -169,3 +170,67 @@ def _problem(order: Order, payment: Payment, outcome: Outcome) -> Order:
 
 def _with(order: Order, *references: str) -> tuple[str, ...]:
     return (*order.voids, *(each for each in references if each not in order.voids))
+
+
+def of_total(payment: Payment, total: int) -> Payment:
+    """Return the payment of a new total: as many points as were chosen, as long as the card pays something (P5)."""
+    return payment.model_copy(update={"amount_minor": total, "points_minor": points_used(payment, total)})
+
+
+def authorize_anew(order: Order, card: str, status: PaymentStatus) -> Order:
+    """Return the order with an authorisation of its total begun anew, under a reference of its own (G3, E7)."""
+    sequence = order.sequence + 1
+    reference = authorization_reference(order.number, sequence)
+    payment = of_total(order.payment, order.total_minor)
+    payment = payment.model_copy(
+        update={
+            "status": status,
+            "card": card,
+            "reference": reference,
+            "points_reference": points_reference(reference) if payment.points_minor else None,
+            "decline_code": None,
+            "number": None,
+            "due_at": None,
+            "charge_unanswered": False,
+        }
+    )
+    return order.with_(payment=payment, sequence=sequence, passed=order.passed - {DeadlineName.STORE_PAYMENT_DUE.value})
+
+
+def paid_again(order: Order, command: Command, at: datetime) -> Order:
+    """Return the order with another card, and with other points where they are named (G3, P5)."""
+    assert isinstance(command, PayAgain)  # noqa: S101 - narrows the type
+    given = order.payment.model_copy(update={"method": PaymentMethod.CARD})
+    if command.points_minor is not None:
+        wallet = given.wallet or f"points-{order.buyer.buyer_id}" if command.points_minor else given.wallet
+        given = given.model_copy(update={"points_chosen": command.points_minor, "wallet": wallet})
+    changed = order.with_(payment=given)
+    return authorize_anew(changed, command.card, payment_target(order.payment.status, "pay_again"))
+
+
+def _awaited(order: Order, outcome: Outcome) -> Order:
+    status = payment_target(order.payment.status, outcome.result)
+    payment = order.payment.model_copy(
+        update={"status": status, "number": outcome.number, "due_at": outcome.due_at, "decline_code": None}
+    )
+    return order.with_(payment=payment)
+
+
+def apply_verdict(order: Order, outcome: Outcome, now: datetime) -> Order:
+    """Return the order with its payment authorised, awaited or declined; the first authorisation verifies it (G5)."""
+    if outcome.result is Result.AWAITING:
+        return _awaited(order, outcome)
+    held = outcome.result is Result.AUTHORIZED
+    payment = order.payment.model_copy(
+        update={
+            "status": payment_target(order.payment.status, outcome.result),
+            "authorized_minor": order.payment.amount_minor if held else 0,
+            "expires_at": outcome.expires_at,
+            "decline_code": outcome.decline_code,
+            "points_reference": order.payment.points_reference if held else None,
+        }
+    )
+    flags = order.flags - {Flag.PAYMENT_PROBLEM} if held else order.flags | {Flag.PAYMENT_PROBLEM}
+    in_review = order.review is not None and order.review.status is ReviewStatus.HELD
+    verified = order.verified_at or (now if held and not in_review else None)
+    return order.with_(payment=payment, flags=flags, verified_at=verified)

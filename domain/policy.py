@@ -81,6 +81,10 @@ class SellerProfile(Value):
     unwanted_notices: tuple[SellerNotice, ...] = ()
 
 
+REVISION = 2
+"""The revision of the rules that orders are placed under today: 2 settles cases and refunds item by item, and parcel by parcel."""
+
+
 class PolicySnapshot(Windows):
     """The policy of one order, fixed at its placement: a changed policy moves no deadline of a running order."""
 
@@ -96,6 +100,8 @@ class PolicySnapshot(Windows):
     payment_methods: tuple[PaymentMethod, ...] = (PaymentMethod.CARD,)
     return_fee_minor: int = 0
     review_above_minor: int | None = None
+    revision: int = 1
+    """The revision of the engine's own rules by which the order lives; 1 for those placed before there were several."""
 
     @property
     def buyer_cancel_window(self) -> timedelta:
@@ -200,6 +206,7 @@ class Policy(Form):
             payment_methods=place.payment_methods,
             return_fee_minor=place.return_fee_minor,
             review_above_minor=place.review_above_minor,
+            revision=REVISION,
             seller=SellerProfile(
                 seller_id=seller_id,
                 **seller.model_dump(include={"name", "email", "language", "notify_sold", "unwanted_notices"}),

@@ -78,6 +78,13 @@ class Deduction(Value):
     amount_minor: int
 
 
+class Bounce(Value):
+    """A payment that a bank sent back after it was paid."""
+
+    paid_at: Instant
+    returned_at: Instant
+
+
 class RefundPart(Value):
     """What goes back to one payment method: `reference` is the refund's key at the provider, one for each attempt."""
 
@@ -90,6 +97,7 @@ class RefundPart(Value):
     expected_at: Instant | None = None
     paid_at: Instant | None = None
     failure_code: str | None = None
+    bounces: tuple[Bounce, ...] = ()
     ask_at: Instant | None = None
     """When the provider is asked next, should it not have told by then."""
 
@@ -110,6 +118,8 @@ class Refund(Value):
     requested_at: Instant
     from_available: bool = False
     """Whether the seller's charge had left settlement when it was made, so that it is taken from what is available (S7)."""
+    consent: str | None = None
+    """When and how the buyer agreed that units are not shipped any more (S8)."""
     case_id: str | None = None
     """The return, claim or other case that it settles."""
 

@@ -10,6 +10,7 @@ from domain.commands import RefundForm
 from domain.effects import Outcome, PayRefund, Result
 from domain.order import Actor, Flag, Order, Status
 from domain.refund import (
+    Bounce,
     CashReturnReason,
     Deduction,
     DeductionKind,
@@ -43,6 +44,7 @@ def from_form(order: Order, form: RefundForm, at: datetime) -> Order:
         parts=(),
         by=form.actor.value,
         requested_at=at,
+        consent=form.consent,
         case_id=form.case_id,
     )
     return with_refund(order, refund)
@@ -221,6 +223,9 @@ def moved(order: Order, outcome: Outcome, now: datetime) -> Order:
     def update(part: RefundPart) -> dict[str, object]:
         if outcome.result is Result.REFUND_PAID:
             return {**change, "paid_at": part.paid_at or now}
+        if outcome.result is Result.REFUND_FAILED and part.paid_at is not None and order.item_by_item:
+            sent_back = Bounce(paid_at=part.paid_at, returned_at=now)
+            return {**change, "paid_at": None, "bounces": (*part.bounces, sent_back)}
         if outcome.result is not Result.REFUND_PENDING:
             return change
         when = expected or part.expected_at
@@ -228,17 +233,21 @@ def moved(order: Order, outcome: Outcome, now: datetime) -> Order:
         return {**change, "expected_at": when, "ask_at": asks}
 
     changed = _changed(
-        order,
-        # What was paid can still come back from the bank; it does not become pending again.
-        lambda _refund, part: (
-            part.reference == outcome.reference
-            and (part.status is not RefundStatus.PAID or outcome.result is Result.REFUND_FAILED)
-        ),
-        update,
+        order, lambda _refund, part: part.reference == outcome.reference and _news(order, part, outcome), update
     )
     failed = any(part.status is RefundStatus.FAILED for part in _all_parts(changed))
     flags = changed.flags | {Flag.REFUND_FAILED} if failed else changed.flags - {Flag.REFUND_FAILED}
     return changed.with_(flags=flags) if flags != changed.flags else changed
+
+
+def _news(order: Order, part: RefundPart, outcome: Outcome) -> bool:
+    """Return whether an outcome can be later than what is known: answers overtake each other."""
+    if part.status is RefundStatus.PAID:
+        # What was paid can still come back from the bank; it does not become pending again.
+        return outcome.result is Result.REFUND_FAILED
+    return (
+        part.status is not RefundStatus.FAILED or outcome.result is not Result.REFUND_PENDING or not order.item_by_item
+    )
 
 
 def _changed(

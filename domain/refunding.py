@@ -183,7 +183,8 @@ def _exceeds(order: Order, what: str, left: int, asked: int) -> Refusal:
 
 
 def _exceeds_units(order: Order, sku: str, left: int, asked: int) -> Refusal:
-    return refuse(RefusalCode.REFUND_EXCEEDS, number=order.number, what=sku, left=f"{left} units", asked=asked)
+    units = f"{left} {'unit' if left == 1 else 'units'}"
+    return refuse(RefusalCode.REFUND_EXCEEDS, number=order.number, what=sku, left=units, asked=asked)
 
 
 def _other_currency(order: Order, field: str, given: str) -> Refusal:

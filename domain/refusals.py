@@ -95,9 +95,11 @@ class RefusalCode(StrEnum):
     CASE_NOT_OPEN_TO_THIS = "CASE_NOT_OPEN_TO_THIS"
     SEVERAL_CASES = "SEVERAL_CASES"
     CASE_QUANTITY = "CASE_QUANTITY"
+    NOT_IN_CASE = "NOT_IN_CASE"
     CASE_LIMIT = "CASE_LIMIT"
     RETURN_WINDOW_CLOSED = "RETURN_WINDOW_CLOSED"
     INSTANT_OUT_OF_RANGE = "INSTANT_OUT_OF_RANGE"
+    NO_TIME_TO_ANSWER = "NO_TIME_TO_ANSWER"
     MESSAGE_LIMIT = "MESSAGE_LIMIT"
     TEMPLATE_NOT_OFFERED = "TEMPLATE_NOT_OFFERED"
     ALREADY_RATED = "ALREADY_RATED"
@@ -135,7 +137,7 @@ REFUSALS: dict[RefusalCode, RefusalText] = {
         "tell the marketplace's operator; the order goes on",
         "D3",
     ),
-    _R.NOT_ALLOWED: RefusalText("{name} is not open to the {actor}", "it is open to: {actors}", "D4"),
+    _R.NOT_ALLOWED: RefusalText("the {actor} may not send {name}", "it is sent by: {actors}", "D4"),
     _R.ORDER_PENDING: RefusalText(
         "order {number} is pending: payment is not verified", "wait until the order is unshipped", "G2"
     ),
@@ -159,10 +161,10 @@ REFUSALS: dict[RefusalCode, RefusalText] = {
     ),
     _R.NOTHING_TO_SHIP: RefusalText(
         "everything in order {number} has been confirmed, the last at {confirmed_at}",
-        "nothing is left to confirm",
+        "say `deliver` when it arrives, or `refund` what is not to be sent",
         "S1",
     ),
-    _R.NOT_SHIPPED: RefusalText("no shipment of order {number} is on its way", "confirm the shipment first", "S1"),
+    _R.NOT_SHIPPED: RefusalText("no shipment of order {number} is on its way", "{remedy}", "S1"),
     _R.ALREADY_DELIVERED: RefusalText(
         "order {number} was delivered at {delivered_at}", "a buyer who no longer wants it returns it", "A9"
     ),
@@ -185,8 +187,14 @@ REFUSALS: dict[RefusalCode, RefusalText] = {
     _R.NOTHING_CHANGED: RefusalText(
         "the edit changes nothing in order {number}", "name a quantity, address or option that differs", "E1"
     ),
-    _R.CART_LIMIT: RefusalText("{errors}", "lower the quantities, or place several orders", "P1"),
-    _R.UNKNOWN_SHIPPING_OPTION: RefusalText("{option!r} is no shipping option here", "use one of: {options}", "E1"),
+    _R.CART_LIMIT: RefusalText(
+        "the edit would take order {number} over a cart's limit: {errors}",
+        "lower the quantities, or place several orders",
+        "P1",
+    ),
+    _R.UNKNOWN_SHIPPING_OPTION: RefusalText(
+        "order {number} has no shipping option {option!r}", "use one of: {options}", "E1"
+    ),
     _R.EXTENSION_TOO_LONG: RefusalText(
         "the edit window of order {number} can be extended to {latest} at most", "extend it by less", "E6"
     ),
@@ -210,10 +218,10 @@ REFUSALS: dict[RefusalCode, RefusalText] = {
         "C8",
     ),
     _R.QUANTITY_EXCEEDED: RefusalText(
-        "order {number} has {left} unshipped of {sku}, not {asked}", "confirm no more than is left", "S1"
+        "order {number} has {left} unshipped of {sku}, not {asked}", "name no more than is left", "S1"
     ),
     _R.UNKNOWN_SHIPMENT: RefusalText(
-        "order {number} has no undelivered parcel {shipment_id}", "parcels under way: {shipments}", "A7"
+        "order {number} has no undelivered {which}", "name one that is under way: {shipments}", "A7"
     ),
     _R.PAYMENT_DECLINED: RefusalText(
         "the payment of order {number} was declined ({decline_code}), so the command was not carried out",
@@ -238,7 +246,7 @@ REFUSALS: dict[RefusalCode, RefusalText] = {
         "E7",
     ),
     _R.UNKNOWN_PAYMENT: RefusalText(
-        "order {number} knows no payment and no refund {reference}", "check the reference with the provider", "R6"
+        "order {number} has neither a payment nor a refund {reference}", "check the reference with the provider", "R6"
     ),
     _R.POINTS_EXCEED: RefusalText(
         "{points} points would pay all of order {number}, whose total is {total}",
@@ -300,20 +308,27 @@ REFUSALS: dict[RefusalCode, RefusalText] = {
         "refund {refund_id} of order {number} is {status}", "only a failed refund is tried again", "R6"
     ),
     _R.NO_SUCH_CASE: RefusalText(
-        "order {number} has no case {case_id} to which {name} applies", "open cases: {cases}", "A1"
+        "order {number} has no {which} that {name} applies to",
+        "look at its cases and their states; open ones: {cases}",
+        "A1",
     ),
     _R.CASE_NOT_OPEN_TO_THIS: RefusalText(
         "case {case_id} of order {number} ({kind}) is {status}, and {name} does not apply to it",
-        "what applies to it: {names}",
+        "the steps open to it: {names}",
         "A1",
     ),
     _R.SEVERAL_CASES: RefusalText(
         "{name} applies to several cases of order {number}: {cases}", "name one of them in `case_id`", "A1"
     ),
     _R.CASE_QUANTITY: RefusalText(
-        "order {number} has {left} of {sku} for which this can be asked, not {asked}",
+        "of {sku} in order {number}, {left} can be put in a new case, not {asked}",
         "ask for no more than was shipped and is neither refunded nor in another open case",
         "A1",
+    ),
+    _R.NOT_IN_CASE: RefusalText(
+        "case {case_id} of order {number} is about {about} of {sku}, not about {asked}",
+        "refund what is not of the case without naming it",
+        "R2",
     ),
     _R.CASE_LIMIT: RefusalText(
         "order {number} has had {most} cases, and no more are taken", "contact the marketplace's customer service", "A1"
@@ -326,6 +341,11 @@ REFUSALS: dict[RefusalCode, RefusalText] = {
     _R.INSTANT_OUT_OF_RANGE: RefusalText(
         "{field} is {given}; order {number} allows from {earliest} to {latest}", "choose a date between these", "C12"
     ),
+    _R.NO_TIME_TO_ANSWER: RefusalText(
+        "order {number} cannot be cancelled for want of an answer: {why}",
+        "write without `answer_by`; the buyer can ask to cancel",
+        "C12",
+    ),
     _R.MESSAGE_LIMIT: RefusalText(
         "order {number} keeps {most} messages of the {actor}, and no more are taken",
         "contact the marketplace's customer service",
@@ -333,7 +353,8 @@ REFUSALS: dict[RefusalCode, RefusalText] = {
     ),
     _R.TEMPLATE_NOT_OFFERED: RefusalText(
         "{template} is not offered to the {actor} on order {number} now",
-        "it is offered to the seller of an unshipped order; write a text instead",
+        "it is offered to the seller of an unshipped order whose buyer has written that it wishes to cancel; write a text"
+        " instead",
         "C6",
     ),
     _R.ALREADY_RATED: RefusalText(

@@ -108,7 +108,8 @@ def view(order: Order, now: datetime, viewer: Actor = Actor.OPERATOR) -> OrderVi
     """Return what `viewer` may see of `order` at `now`.
 
     The seller sees no buyer, address or payment while the order is pending (G1), never how it is paid (P5), and the
-    phone number only until delivery and only if it ships the order itself (A7). The buyer's mail address is an alias to it (V6).
+    phone number only until delivery and only if it ships the order itself (A7). Each side knows the other's mail address as
+    an alias (V6), and the buyer neither why an order is reviewed nor what the seller is paid.
     """
     due, over = next_deadline(order), order.status not in OPEN or order.rejected is not None
     closing = {
@@ -165,7 +166,8 @@ def view(order: Order, now: datetime, viewer: Actor = Actor.OPERATOR) -> OrderVi
         movements=movements(order),
         erased_at=order.erased_at,
     )
-    return seller_view(full) if viewer is Actor.SELLER else full
+    views = {Actor.SELLER: seller_view, Actor.BUYER: buyer_view}
+    return views[viewer](full) if viewer in views else full
 
 
 def _available_at(order: Order) -> datetime | None:
@@ -191,10 +193,20 @@ def _merged(refund: Refund) -> Refund:
 
 
 def history_view(entries: Iterable[HistoryEntry], viewer: Actor) -> list[HistoryEntry]:
-    """Return what `viewer` may see of a history; the seller sees no references of payments, which tell of points (P5)."""
+    """Return what `viewer` may see of a history; the seller sees nothing of how the order is paid, of points least (P5)."""
     if viewer is not Actor.SELLER:
         return list(entries)
-    return [e.model_copy(update={"detail": ""}) if e.kind is EntryKind.OUTCOME else e for e in entries]
+    return [_without_payment(each) if _tells_of_payment(each) else each for each in entries]
+
+
+def _tells_of_payment(entry: HistoryEntry) -> bool:
+    return entry.kind is EntryKind.OUTCOME or entry.name in ("pay_again", "payment_event")
+
+
+def _without_payment(entry: HistoryEntry) -> HistoryEntry:
+    """Return an entry without its details; of a refusal no more than that there was one."""
+    refusal = entry.refusal and entry.refusal.model_copy(update={"message": "", "remedy": ""})
+    return entry.model_copy(update={"detail": "", "command_id": None, "refusal": refusal})
 
 
 def _note(full: OrderView, hidden: bool) -> str | None:
@@ -203,6 +215,12 @@ def _note(full: OrderView, hidden: bool) -> str | None:
     if cancellation is None or (cancellation.actor is Actor.BUYER and hidden):
         return None
     return cancellation.note if cancellation.actor in (Actor.SELLER, Actor.BUYER) else None
+
+
+def buyer_view(full: OrderView) -> OrderView:
+    """Return the part of `full` that the order's buyer may see (V6)."""
+    seller = full.seller.model_copy(update={"email": alias(full.number, Actor.SELLER)})
+    return full.model_copy(update={"seller": seller, "review": None, "movements": (), "available_at": None})
 
 
 def seller_view(full: OrderView) -> OrderView:

@@ -33,6 +33,9 @@ def refund(  # noqa: PLR0913, PLR0917 - one parameter for each option
         list[str] | None, typer.Option(help=f"KIND=MINOR kept back, in minor units; KIND is {_KINDS}.")
     ] = None,
     memo: Annotated[str | None, typer.Option(help="A line to the buyer.")] = None,
+    consent: Annotated[
+        str | None, typer.Option(help="When and how the buyer agreed that items are not shipped any more.")
+    ] = None,
     case: Annotated[str | None, typer.Option(help="The case that it settles, like K1.")] = None,
     as_: Annotated[Actor, typer.Option("--as", help="seller or operator.")] = Actor.SELLER,
     command_id: CommandId = None,
@@ -55,6 +58,7 @@ def refund(  # noqa: PLR0913, PLR0917 - one parameter for each option
             "shipping": None if fee is None else _money(fee, currency),
             "deductions": [_with_currency(each, currency) for each in deductions],
             "memo": memo,
+            "consent": consent,
             "case_id": case,
         }
 

@@ -171,9 +171,14 @@ class Store:
         """Return the stock of one seller or of all, by seller and sku."""
         return self._database.read(lambda session: stock.rows(session, seller_id))
 
-    def notice_known(self, key: str) -> bool:
-        """Return whether it is known what became of the notice `key`."""
-        return self._database.read(lambda session: session.get(NoticeTable, key) is not None)
+    def notice_status(self, key: str) -> str | None:
+        """Return what became of the notice `key`: "sent", "refused" for good, or None while that is not known."""
+
+        def work(session: Session) -> str | None:
+            notice = session.get(NoticeTable, key)
+            return None if notice is None else notice.status
+
+        return self._database.read(work)
 
     def save_notice(
         self,

@@ -167,6 +167,11 @@ class Scene:
         )
         return self
 
+    def not_delivered(self, notice: Notice) -> "Scene":
+        """Let a mail server refuse a notice for good."""
+        self.decide(Outcome(result=Result.PUBLISHED, reference="p", refused=(notice,)))
+        return self
+
     def at(self, now: datetime) -> "Scene":
         """Move the clock to `now`; whatever falls due on the way happens at its own instant."""
         while (due := next_deadline(self.order)) is not None and due.at <= now:

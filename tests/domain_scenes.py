@@ -96,8 +96,11 @@ def step(scene: Scene, event: str, actor: Actor | None = None, **fields: Any) ->
         raise AssertionError(f"{event}: {refusal.message}")
 
 
-def with_case(scene: Scene, events: Sequence[str]) -> Scene:
-    """Return the order after these steps of a case."""
+def with_case(scene: Scene, events: Sequence[str], first: Json | None = None) -> Scene:
+    """Return the order after these steps of a case, opened with the fields `first`."""
+    if first is not None:
+        scene.send(events[0], CASE_ACTORS[events[0]], **{**FIELDS.get(events[0], {}), **first})
+        events = events[1:]
     for event in events:
         step(scene, event)
     return scene
@@ -112,7 +115,8 @@ def _in_case(row: Row) -> Scene:
         scene = with_case(shipped(), case_path(first.kind, first.source))
         step(scene, "deliver")
         return scene
-    return with_case(in_state(row.source), case_path(first.kind, first.source))
+    part = ONE_A if row.when is When.PART_RETURNED else None
+    return with_case(in_state(row.source), case_path(first.kind, first.source), part)
 
 
 def _refunding(row: Row) -> tuple[Scene, Json]:
@@ -196,6 +200,9 @@ def before_command(row: Row) -> tuple[Scene, Json]:
         scene, chosen = _refunding(row)
     elif event == "retry_refund":
         scene = failed_refund(source)
+    elif event == "deliver" and source is D:
+        scene = shipped()
+        scene.at(scene.order.shipments[-1].confirmed_at + scene.order.policy.delivery_window)
     elif event == "rate" and source is Status.CANCELLED:
         scene = unshipped()
         scene.send("cancel", "seller", reason="no_inventory")

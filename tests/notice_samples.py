@@ -53,6 +53,7 @@ PLACES = {
 CASES = sorted((kind.value, actor.value) for kind, actors in RECIPIENTS.items() for actor in actors)
 SUBJECTS = {
     "message": {"buyer": "M1", "seller": "M2"},
+    "message_undelivered": {"seller": "M1"},
     "refund_requested": {"buyer": "R1", "seller": "R1"},
     "refund_paid": {"buyer": "R1"},
     "refund_failed": {"buyer": "R1"},
@@ -284,6 +285,8 @@ def _message_samples() -> list[Sample]:
         Sample("message", "buyer", "answer-by", {"messages": asking}),
         Sample("message", "buyer", "how-to-cancel", {"messages": (ready,)}),
         Sample("message", "seller", "pending", {"verified_at": None}),
+        Sample("message_undelivered", "seller", "answer-by", {"messages": asking}),
+        Sample("message_undelivered", "seller", "how-to-cancel", {"messages": (ready,)}),
     ]
 
 

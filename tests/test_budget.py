@@ -6,7 +6,8 @@ import pytest
 from live_kit import Live
 
 from bench.budget import measure, without_live_attributes
-from bench.lives import LIVES, Life
+from bench.lives import LIVES
+from bench.player import Life
 from starter.client import OrderClient
 from starter.stock_cli import SAMPLES
 

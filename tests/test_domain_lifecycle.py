@@ -54,8 +54,8 @@ OPEN_TO: dict[tuple[str, Actor], set[Status]] = {
     ("decline_cancellation", O): CHARGED,  # A1: where the seller is silent
     ("ship", S): {U, PS},  # S1 G2
     ("ship", O): {U, PS},  # the marketplace ships its own
-    ("deliver", M): {PS, SH},
-    ("deliver", O): {PS, SH},
+    ("deliver", M): {PS, SH, D},  # D: what was only counted as delivered, A10
+    ("deliver", O): {PS, SH, D},
     ("pay_again", B): {P, U},  # G3 S2
     ("flag_oversold", M): {P, U},  # P4
     ("hold_for_review", O): {P},  # G4

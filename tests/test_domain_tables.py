@@ -178,7 +178,7 @@ def test_a_step_that_is_no_row_of_a_case_is_refused_and_changes_nothing(
     if refusal.code == "CASE_NOT_OPEN_TO_THIS":
         told = {event for a_kind, source, event in OPEN_TO if (a_kind, source) == (kind, status)}
         assert all(each in refusal.remedy for each in told)
-        assert told or "nothing" in refusal.remedy
+        assert told or "none, it is at its end" in refusal.remedy
     assert substance(scene) == before
     assert (len(scene.effects), len(scene.notices)) == (effects, notices)
 
@@ -191,7 +191,7 @@ def test_a_step_of_no_case_is_refused_and_changes_nothing(name: str) -> None:
     before = substance(scene)
     refusal = scene.send(name, CASE_ACTORS[name], **{**FIELDS.get(name, {}), "case_id": "K9"})
     assert refusal is not None
-    assert (refusal.code, refusal.remedy) == ("NO_SUCH_CASE", "open cases: none")
+    assert (refusal.code, refusal.remedy) == ("NO_SUCH_CASE", "look at its cases and their states; open ones: none")
     assert substance(scene) == before
 
 

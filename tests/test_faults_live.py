@@ -5,7 +5,7 @@ import threading
 from typing import Any
 
 import pytest
-from live_kit import DAY, MINUTE, Live, until
+from live_kit import DAY, MINUTE, SECOND, Live, until
 from temporalio.client import WorkflowExecutionStatus
 
 from domain.order import Flag, PaymentStatus, Status
@@ -153,6 +153,24 @@ async def test_an_address_that_the_mail_server_refuses_holds_nothing_up(live: Li
     assert {row.status for row in live.store.notices(number)} == {"refused"}
 
 
+@pytest.mark.rule("C12", "V6", "D3")
+async def test_a_question_that_the_buyers_mail_server_refuses_cancels_nothing(live: Live) -> None:
+    """The question "answer by" bounces: nobody is silent, the seller is told by mail, and the date passes without effect."""
+    number = await live.place()
+    await live.mailed(number, "sold_ship_now", "seller")
+    await live.mailed(number, "order_confirmation", "buyer")
+    await live.mail_fault("refuse", count=1)
+    answer_by = (await live.orders.clock(number)) + 2 * DAY
+    await live.do(number, "send_message", "seller", text="Which colour?", answer_by=answer_by.isoformat())
+    told = await live.mailed(number, "message_undelivered", "seller")
+    assert "Which colour?" in told["text"]
+    order = await live.order(number)
+    assert (order.answer_by, order.flags) == (None, ("mail_refused",))
+    assert "mail refused for good: message to the buyer" in [each.detail for each in await live.history(number)]
+    await live.travel_to(number, answer_by + SECOND)
+    assert (await live.order(number)).status is Status.UNSHIPPED
+
+
 @pytest.mark.rule("D3", "A9")
 async def test_a_record_that_fails_by_itself_is_made_up_for(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     """The store fails on a mere record once; the next ones are written all the same and the order completes."""
@@ -215,7 +233,7 @@ async def test_mails_do_not_wait_for_a_store_that_hangs(live: Live, monkeypatch:
         raise OSError("gave up")
 
     with monkeypatch.context() as patched:
-        for name in ("record", "save_notice", "notice_known"):
+        for name in ("record", "save_notice", "notice_status"):
             patched.setattr(live.store, name, hang)
         await live.do(number, "cancel", "buyer")
         mail = await live.mailed(number, "order_cancelled", "buyer")
@@ -236,7 +254,7 @@ async def test_a_store_that_is_away_delays_no_order_and_catches_up(live: Live, m
         raise OSError("the database is down")
 
     with monkeypatch.context() as patched:
-        for name in ("record", "save_notice", "notice_known"):
+        for name in ("record", "save_notice", "notice_status"):
             patched.setattr(live.store, name, down)
         await live.ship(number)
         assert (await live.order(number)).status is Status.SHIPPED

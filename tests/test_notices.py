@@ -46,7 +46,7 @@ from domain.views import OrderView
 ACTIVITIES = Path(rendering.__file__).parent
 TOTALS = {"ja": "￥129,900", "zh": "¥1,299.00", "en": "$1,299.00", "it": "1.299,00\xa0€"}
 REFUNDED = {"ja": "￥54,000", "zh": "¥540.00", "en": "$540.00", "it": "540,00\xa0€"}
-WITHOUT_AMOUNT = ("shipped", "message", "case_opened", "case_changed")
+WITHOUT_AMOUNT = ("shipped", "message", "message_undelivered", "case_opened", "case_changed")
 SHIP_BY = {
     "ja": "2026年3月3日(火) 12:30（日本標準時）",
     "zh": "2026年3月3日 11:30（中国标准时间）",

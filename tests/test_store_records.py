@@ -82,12 +82,12 @@ def test_pages_follow_each_other_without_gap_or_repeat(store: Store) -> None:
 def test_a_notice_is_kept_as_it_first_was(store: Store) -> None:
     """A notice saved by several workers at once is known once; the first word on it stands."""
     key = f"{number(1)}/3/order_cancelled"
-    assert not store.notice_known(key)
+    assert store.notice_status(key) is None
     facts = (number(1), NoticeKind.ORDER_CANCELLED, Actor.BUYER, "ja")
     at_once(lambda _: store.save_notice(key, *facts, "sent", None, T0), 4)
     store.save_notice(key, *facts, "refused", "550 unknown", T0 + timedelta(days=1))
     store.save_notice("later", *facts, "refused", "550 \x00", T0 + timedelta(hours=1))
-    assert store.notice_known(key)
+    assert store.notice_status(key) == "sent"
     assert store.notices(number(1)) == [
         NoticeRow(key, *facts, "sent", None, T0),
         NoticeRow("later", *facts, "refused", "550 \ufffd", T0 + timedelta(hours=1)),

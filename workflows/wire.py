@@ -73,7 +73,7 @@ def update_id(name: str, command: Command, command_id: str) -> str:
 def viewer_of(message: Message) -> Actor:
     """Return whose view of the order answers a command."""
     actor = message.payload.get("actor") if isinstance(message.payload, dict) else None
-    return Actor.SELLER if actor == Actor.SELLER else Actor.OPERATOR
+    return Actor(actor) if actor in (Actor.SELLER, Actor.BUYER) else Actor.OPERATOR
 
 
 def as_error(refusal: Refusal) -> ApplicationError:
