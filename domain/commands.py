@@ -7,6 +7,7 @@ and the fields of its model. Every one is sent as an Update or as a Signal of th
 import hashlib
 import json
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Annotated, Self
 
 from pydantic import Field, ValidationError, model_validator
@@ -245,11 +246,26 @@ class RetryRefund(Command):
     refund_id: Code
 
 
+WEBHOOK_SECONDS = 300
+"""How far the time stamp of a webhook may be from the receiver's clock; that of Standard Webhooks and of Stripe."""
+
+
+class WebhookFault(StrEnum):
+    """Why a webhook is not believed."""
+
+    FORGED = "forged"
+    TOO_OLD = "too_old"
+
+
 class PaymentEvent(Command):
-    """The payment provider has hinted that a payment or refund moved; the provider itself is asked for the truth."""
+    """The payment provider has hinted that a payment or refund moved; the provider itself is asked for the truth.
+
+    One that came with a `fault` is the receiver's word of a webhook that it refused, for the order's history.
+    """
 
     reference: Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[A-Za-z0-9._/-]+$")]
     event: Code
+    fault: WebhookFault | None = None
 
 
 class _OnItems(Command):
@@ -357,6 +373,7 @@ _LATER_FIELDS: dict[str, tuple[str, ...]] = {
     "decline_cancellation": ("case_id",),
     "pay_again": ("points_minor",),
     "refund": ("consent",),
+    "payment_event": ("fault",),
 }
 """Fields that a command has not always had."""
 

@@ -8,7 +8,7 @@ from functools import partial
 from domain import commands
 from domain.base import format_duration, format_instant
 from domain.cases import OPENERS, STEPS, opening_refusal, refund_case_refusal, step_refusal
-from domain.commands import Command
+from domain.commands import WEBHOOK_SECONDS, Command, WebhookFault
 from domain.conditions import in_review, part_returned, shipped_now
 from domain.correspondence import message_refusal, rating_refusal
 from domain.deadlines import OPEN
@@ -158,6 +158,10 @@ def _refund_failed(order: Order, command: Command, at: datetime) -> Refusal | No
 
 def _known_payment(order: Order, command: Command, at: datetime) -> Refusal | None:
     assert isinstance(command, commands.PaymentEvent)  # noqa: S101 - narrows the type
+    if command.fault is not None:
+        codes = {WebhookFault.FORGED: RefusalCode.WEBHOOK_FORGED, WebhookFault.TOO_OLD: RefusalCode.WEBHOOK_TOO_OLD}
+        about = f" about {command.reference} of order {order.number}"
+        return refuse(codes[command.fault], about=about, most=WEBHOOK_SECONDS)
     own = re.fullmatch(rf"{re.escape(order.number)}/([0-9]{{1,9}})/authorize", command.reference)
     used = own is not None and 1 <= int(own[1]) <= order.sequence
     if not used and part_of(order, command.reference) is None:

@@ -13,6 +13,7 @@ from domain.commands import (
     MAX_COMMAND_BYTES,
     Command,
     HoldForReview,
+    PaymentEvent,
     UnreadableCommandError,
     digest,
     parse_command,
@@ -25,6 +26,8 @@ from domain.refusals import Refusal, RefusalCode, refuse
 
 MAX_COMMANDS = 200
 """Commands of one actor that one order takes; each actor has its own count, so that no flood locks another out."""
+MAX_NOTED = 20
+"""Refused or repeated webhooks that one order's history notes, of each kind."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9_ .-]")
 _FAILURES = frozenset(
     {
@@ -70,18 +73,38 @@ def receive(order: Order, message: Message, now: datetime) -> Verdict:
     command_id = command.id or message.message_id
     known = order.answers.get(command_id)
     if known is not None and known.digest == digest(message.name, command):
-        return Verdict(order, None, known.refusal, repeated=True)
-    # A provider that hints again and again uses up its own count, not that of the carrier and the marketplace's clock.
-    sender = message.name if message.name == "payment_event" else command.actor.value
-    if order.command_counts.get(sender, 0) >= MAX_COMMANDS:
-        most = refuse(RefusalCode.TOO_MANY_COMMANDS, number=order.number, actor=command.actor.value, most=MAX_COMMANDS)
-        return Verdict(order, None, most)
+        return Verdict(_repeated(order, command, command_id, now), None, known.refusal, repeated=True)
+    sender, most = _sender(message, command)
+    if order.command_counts.get(sender, 0) >= most:
+        too_many = refuse(RefusalCode.TOO_MANY_COMMANDS, number=order.number, actor=command.actor.value, most=most)
+        return Verdict(order, None, too_many)
     counted = count(order, sender)
     event = CommandEvent(message.name, command, command_id)
     if known is not None:
         reused = refuse(RefusalCode.COMMAND_ID_REUSED, number=order.number, command_id=command_id)
         return Verdict(_write(counted, event, reused, now), Refused(reused, counted), reused)
     return record(counted, event, decide(counted, event, now), now)
+
+
+def _sender(message: Message, command: Command) -> tuple[str, int]:
+    """Return against whom a command counts, and how many of it are taken.
+
+    A provider that hints again and again uses up its own count, not that of the carrier and the marketplace's clock; and
+    whoever forges its webhooks a small one, so that what they say neither fills the order nor shuts the provider out.
+    """
+    if isinstance(command, PaymentEvent):
+        return (message.name, MAX_COMMANDS) if command.fault is None else ("refused_webhook", MAX_NOTED)
+    return command.actor.value, MAX_COMMANDS
+
+
+def _repeated(order: Order, command: Command, command_id: str, now: datetime) -> Order:
+    """Note a webhook that was told again; a command that is sent again by its sender is merely answered."""
+    told = "repeated_webhook"
+    hint = isinstance(command, PaymentEvent) and command.fault is None
+    if not (hint and order.item_by_item) or order.command_counts.get(told, 0) >= MAX_NOTED:
+        return order
+    refusal = refuse(RefusalCode.WEBHOOK_REPEATED, event_id=command_id)
+    return _write(count(order, told), CommandEvent("payment_event", command, command_id), refusal, now)
 
 
 def engine_error(order: Order, message: Message, now: datetime) -> Verdict:

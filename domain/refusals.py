@@ -74,6 +74,10 @@ class RefusalCode(StrEnum):
     PAYMENT_NOT_NEEDED = "PAYMENT_NOT_NEEDED"
     PAID_IN_CASH = "PAID_IN_CASH"
     UNKNOWN_PAYMENT = "UNKNOWN_PAYMENT"
+    WEBHOOK_FORGED = "WEBHOOK_FORGED"
+    WEBHOOK_TOO_OLD = "WEBHOOK_TOO_OLD"
+    WEBHOOK_UNREADABLE = "WEBHOOK_UNREADABLE"
+    WEBHOOK_REPEATED = "WEBHOOK_REPEATED"
     POINTS_EXCEED = "POINTS_EXCEED"
     METHOD_NOT_TAKEN = "METHOD_NOT_TAKEN"
     NOT_IN_REVIEW = "NOT_IN_REVIEW"
@@ -247,6 +251,26 @@ REFUSALS: dict[RefusalCode, RefusalText] = {
     ),
     _R.UNKNOWN_PAYMENT: RefusalText(
         "order {number} has neither a payment nor a refund {reference}", "check the reference with the provider", "R6"
+    ),
+    _R.WEBHOOK_FORGED: RefusalText(
+        "a webhook{about} is not signed with the secret of the payment provider and this receiver",
+        "nothing was done upon it: give both the same secret, and if they have it, find out who else sends webhooks",
+        "P5",
+    ),
+    _R.WEBHOOK_TOO_OLD: RefusalText(
+        "a webhook{about} was signed too long ago or ahead of the clock; {most} s at most are allowed",
+        "nothing was done upon it: sign each delivery when it is sent, and see that both clocks are right",
+        "P5",
+    ),
+    _R.WEBHOOK_UNREADABLE: RefusalText(
+        "a webhook of the payment provider cannot be read: {errors}",
+        "send JSON with type, and data with reference and order_number (503-1234567-1234567)",
+        "P5",
+    ),
+    _R.WEBHOOK_REPEATED: RefusalText(
+        "event {event_id} was told before, and nothing is done twice upon it",
+        "a provider that repeats events without end has not got its answers: look at the receiver",
+        "R6",
     ),
     _R.POINTS_EXCEED: RefusalText(
         "{points} points would pay all of order {number}, whose total is {total}",

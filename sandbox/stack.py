@@ -264,10 +264,10 @@ class Stack:
             "web.receiver",
             f"--port={self._receiver_port}",
             port_file="receiver.port",
-            environment={**self._environment, **temporal, "WEBHOOK_SECRET": self._webhook_secret()},
+            environment={**self._environment, **temporal, "WEBHOOK_SECRET": self.webhook_secret()},
         )
 
-    def _webhook_secret(self) -> str:
+    def webhook_secret(self) -> str:
         """Return the secret that signs the provider's webhooks, the same for the life of the folder."""
         path = self.directory / "webhook.secret"
         if not path.exists():
@@ -279,7 +279,7 @@ class Stack:
         return path.read_text()
 
     async def _provider_knows_receiver(self) -> bool:
-        endpoint = {"url": f"{self._found.receiver}/webhooks/payments", "secret": self._webhook_secret()}
+        endpoint = {"url": f"{self._found.receiver}/webhooks/payments", "secret": self.webhook_secret()}
         try:
             async with httpx.AsyncClient(timeout=2.0) as client:
                 return (await client.put(f"{self._found.provider}/webhooks", json=endpoint)).is_success

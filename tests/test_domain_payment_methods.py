@@ -396,3 +396,49 @@ def test_a_cancellation_gives_the_points_back_too() -> None:
     scene.settle()
     assert {each.reference for each in scene.effects if isinstance(each, Void)} == {FIRST, f"{FIRST}/points"}
     assert not any(hold.live(scene.now) for hold in scene.partners.holds.values())
+
+
+@pytest.mark.rule("P5", "D3")
+@pytest.mark.parametrize(("fault", "code"), [("forged", "WEBHOOK_FORGED"), ("too_old", "WEBHOOK_TOO_OLD")])
+@pytest.mark.parametrize("status", list(Status))
+def test_a_webhook_that_the_receiver_refused_is_in_the_history(status: Status, fault: str, code: str) -> None:
+    """Told of a forged or old webhook, an order in any state asks nobody and changes nothing; the refusal names its rule."""
+    scene = in_state(status).settle()
+    asked = len(scene.effects)
+    refusal = refused(scene, "payment_event", "system", reference=FIRST, event="payment.paid", fault=fault)
+    assert (refusal.code, refusal.rule) == (code, "P5")
+    assert (len(scene.effects), scene.last.refusal, scene.last.actor) == (asked, refusal, Actor.SYSTEM)
+    assert f"about {FIRST} of order {NUMBER}" in refusal.message
+
+
+@pytest.mark.rule("P5", "D3")
+def test_forgeries_neither_fill_the_history_nor_shut_the_provider_out() -> None:
+    """Twenty forgeries are noted and no more; the provider's own hint is heard all the same."""
+    scene = awaiting()
+    scene.partners.pay_at_store(FIRST)
+    before = len(scene.order.history)
+    for serial in range(30):
+        scene.send(
+            "payment_event", "system", reference=FIRST, event="payment.paid", fault="forged", id=f"refused-{serial}"
+        )
+    assert len(scene.order.history) == before + 20
+    assert scene.hear(FIRST).status is Status.UNSHIPPED
+
+
+@pytest.mark.rule("R6", "D3")
+def test_a_webhook_that_is_told_again_is_noted_and_does_nothing() -> None:
+    """The same event, delivered or replayed again: one question to the provider, the repetition refused in the history."""
+    scene = awaiting()
+    for _ in range(3):
+        scene.send("payment_event", "system", reference=FIRST, event="payment.paid", id="evt_1")
+    scene.settle()
+    assert len(scene.did(Ask)) == 1
+    noted = [each for each in scene.order.history if each.name == "payment_event"]
+    assert [each.refusal and (each.refusal.code, each.refusal.rule) for each in noted] == [
+        None,
+        ("WEBHOOK_REPEATED", "R6"),
+        ("WEBHOOK_REPEATED", "R6"),
+    ]
+    for _ in range(30):
+        scene.send("payment_event", "system", reference=FIRST, event="payment.paid", id="evt_1")
+    assert len([each for each in scene.order.history if each.name == "payment_event"]) == 21

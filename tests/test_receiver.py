@@ -27,7 +27,7 @@ from activities.provider import HttpPaymentProvider
 from activities.settings import Settings, SettingsError
 from activities.stripe_provider import StripePaymentProvider
 from sandbox.stack import ROOT, Stack, free_port
-from web import receiver
+from web import notes, receiver
 from worker import payment_provider
 
 SECRET = "whsec_" + base64.b64encode(b"a secret that only two know").decode()
@@ -67,7 +67,7 @@ class FakeTemporal:
     """Takes signals as a client of Temporal does, or fails with `failure`."""
 
     def __init__(self) -> None:
-        self.signals: list[tuple[str, str, object]] = []
+        self.signals: list[tuple[str, str, dict[str, Any]]] = []
         self.failure: Exception | None = None
         self.hangs = False
 
@@ -82,7 +82,7 @@ class FakeHandle:
     def __init__(self, temporal: FakeTemporal, workflow_id: str) -> None:
         self.temporal, self.workflow_id = temporal, workflow_id
 
-    async def signal(self, name: str, payload: object, *, rpc_timeout: timedelta) -> None:
+    async def signal(self, name: str, payload: dict[str, Any], *, rpc_timeout: timedelta) -> None:
         """Take a signal."""
         if self.temporal.hangs:
             await asyncio.Event().wait()
@@ -100,11 +100,22 @@ class Desk:
         app = receiver.create_app(cast(Client, self.temporal), chosen)
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://receiver.test")
 
+    @property
+    def told(self) -> list[tuple[str, str, dict[str, Any]]]:
+        """Return the events that orders were told."""
+        return [each for each in self.temporal.signals if "fault" not in each[2]]
+
+    @property
+    def noted(self) -> list[tuple[str, str]]:
+        """Return of which orders the history notes a refused webhook, and why."""
+        return [(each[0], each[2]["fault"]) for each in self.temporal.signals if "fault" in each[2]]
+
     async def post(self, body: bytes, headers: dict[str, str], path: str = "payments") -> tuple[int, str]:
         """Deliver; return the status and the word of the answer."""
         answer = await self.http.post(f"/webhooks/{path}", content=body, headers=headers)
         told = answer.json()
-        assert set(told) == ({"status"} if answer.is_success else {"error", "message"})
+        assert set(told) - {"rule"} == ({"status"} if answer.is_success else {"error", "message"})
+        assert ("rule" in told) is str(told.get("error")).startswith("WEBHOOK_")
         return answer.status_code, str(told.get("error") or told["status"])
 
 
@@ -124,6 +135,7 @@ async def test_a_good_event_becomes_one_signal_to_its_order(desk: Desk) -> None:
     assert desk.temporal.signals[1] == desk.temporal.signals[0]
 
 
+@pytest.mark.rule("P5", "D3")
 async def test_forged_and_unsigned_events_are_refused(desk: Desk) -> None:
     """Another secret, another body, another id, headers that are missing or no signature at all: 401, and nothing is told."""
     body = event()
@@ -143,17 +155,60 @@ async def test_forged_and_unsigned_events_are_refused(desk: Desk) -> None:
     ]
     for text, headers in forged:
         raw = {name: value.encode() for name, value in headers.items()}
-        assert await desk.post(text, cast(dict[str, str], raw)) == (401, "bad_signature"), headers
-    assert desk.temporal.signals == []
+        assert await desk.post(text, cast(dict[str, str], raw)) == (401, "WEBHOOK_FORGED"), headers
+    assert desk.told == []
+    # Of each order it is noted once, however many there are.
+    assert desk.noted == [(f"order-{NUMBER}", "forged"), ("order-503-1234567-7654321", "forged")]
 
 
+@pytest.mark.rule("P5", "D3")
 @pytest.mark.parametrize("seconds", [-301, -86_400, 310])
 async def test_an_event_signed_too_long_ago_is_refused(desk: Desk, seconds: int) -> None:
     """A delivery that somebody kept and sends again after five minutes, or one from the future: 400, and nothing is told."""
     body = event()
     answer = await desk.http.post("/webhooks/payments", content=body, headers=signed(body, seconds=seconds))
-    assert (answer.status_code, answer.json()["error"]) == (400, "too_old")
-    assert "300 s at most: sign each delivery when it is sent" in answer.json()["message"]
+    assert (answer.status_code, answer.json()["error"]) == (400, "WEBHOOK_TOO_OLD")
+    assert "300 s at most are allowed" in answer.json()["message"]
+    assert "sign each delivery when it is sent" in answer.json()["message"]
+    assert answer.json()["rule"] == "P5"
+    assert (desk.told, desk.noted) == ([], [(f"order-{NUMBER}", "too_old")])
+
+
+@pytest.mark.parametrize("seconds", [-301, 310])
+async def test_an_old_event_that_was_never_signed_is_forged(desk: Desk, seconds: int) -> None:
+    """An old time stamp does not make a forgery a late delivery."""
+    body = event()
+    assert await desk.post(body, signed(body, secret=OTHER, seconds=seconds)) == (401, "WEBHOOK_FORGED")
+    assert await desk.post(*stripe_delivery(secret="whsec_other", seconds=-400), "stripe") == (401, "WEBHOOK_FORGED")
+    assert (desk.told, [fault for _, fault in desk.noted]) == ([], ["forged"])
+
+
+@pytest.mark.rule("D3", "P5")
+async def test_a_flood_of_forgeries_leaves_few_notes(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thirty orders at most are noted in a minute, each once in ten; later there is room again; what names no order is none."""
+    clock = [1000.0]
+    monkeypatch.setattr("web.notes.time.monotonic", lambda: clock[0])
+    for serial in range(40):
+        body = event(f"503-1234567-{serial:07}")
+        assert (await desk.post(body, signed(body, secret=OTHER)))[0] == 401
+    assert len(desk.noted) == notes.NOTED_PER_MINUTE
+    clock[0] += 61
+    body = event("503-1234567-0000000")
+    await desk.post(body, signed(body, secret=OTHER))
+    assert len(desk.noted) == notes.NOTED_PER_MINUTE
+    clock[0] += notes.NOTED_EVERY.total_seconds()
+    await desk.post(body, signed(body, secret=OTHER))
+    assert desk.noted[-1] == ("order-503-1234567-0000000", "forged")
+    for nothing in (b"", b"[]", b"{" * 30_000, b'{"data": 7}', event("A-1"), event(reference="a b"), event(kind={})):
+        assert (await desk.post(nothing, signed(nothing, secret=OTHER)))[0] == 401
+    assert len(desk.noted) == notes.NOTED_PER_MINUTE + 1
+
+
+async def test_a_refusal_that_cannot_be_noted_is_a_refusal_all_the_same(desk: Desk) -> None:
+    """There is no such order, or Temporal is away: the answer is the same."""
+    body = event()
+    desk.temporal.failure = grpc_error(RPCStatusCode.UNAVAILABLE)
+    assert await desk.post(body, signed(body, secret=OTHER)) == (401, "WEBHOOK_FORGED")
     assert desk.temporal.signals == []
 
 
@@ -182,7 +237,7 @@ UNREADABLE = [
 async def test_a_signed_event_that_cannot_be_read_is_refused(desk: Desk, body: bytes) -> None:
     """No JSON, fields missing, an order number that is none: 422 that says what is wanted, and nothing is told."""
     answer = await desk.http.post("/webhooks/payments", content=body, headers=signed(body))
-    assert (answer.status_code, answer.json()["error"]) == (422, "unreadable")
+    assert (answer.status_code, answer.json()["error"]) == (422, "WEBHOOK_UNREADABLE")
     assert "send JSON with type, and data with reference and order_number" in answer.json()["message"]
     assert desk.temporal.signals == []
 
@@ -192,10 +247,10 @@ async def test_bodies_ids_and_paths_out_of_bounds_are_refused(desk: Desk) -> Non
     large, exact = b"x" * 65_537, event().ljust(65_536)
     assert await desk.post(large, signed(large)) == (413, "too_large")
     assert await desk.post(exact, signed(exact)) == (202, "accepted")
-    assert await desk.post(b"\xff\xfe", signed(b"")) == (422, "unreadable")
+    assert await desk.post(b"\xff\xfe", signed(b"")) == (422, "WEBHOOK_UNREADABLE")
     body = event()
-    assert await desk.post(body, signed(body, event_id="e" * 101)) == (422, "unreadable")
-    assert await desk.post(body, signed(body, event_id="two words")) == (422, "unreadable")
+    assert await desk.post(body, signed(body, event_id="e" * 101)) == (422, "WEBHOOK_UNREADABLE")
+    assert await desk.post(body, signed(body, event_id="two words")) == (422, "WEBHOOK_UNREADABLE")
     assert await desk.post(body, signed(body), "nowhere") == (404, "no_such_route")
     assert (await desk.http.get("/webhooks/payments")).status_code == 405
     assert (await desk.http.get("/health")).json() == {"status": "ok"}
@@ -274,15 +329,15 @@ async def test_events_of_stripe_are_told_in_the_same_way(desk: Desk) -> None:
 async def test_deliveries_that_are_not_stripes_are_refused(desk: Desk) -> None:
     """Forged, unsigned, old or unreadable ones are answered as the others are, and nothing is told."""
     body, headers = stripe_delivery()
-    assert await desk.post(*stripe_delivery(secret="whsec_other"), "stripe") == (401, "bad_signature")
-    assert await desk.post(body, {}, "stripe") == (401, "bad_signature")
-    assert await desk.post(body, {"stripe-signature": "t=x,v1="}, "stripe") == (401, "bad_signature")
-    assert await desk.post(body + b" ", headers, "stripe") == (401, "bad_signature")
-    assert await desk.post(*stripe_delivery(seconds=-400), "stripe") == (400, "too_old")
-    assert await desk.post(*stripe_delivery(number="A-1"), "stripe") == (422, "unreadable")
+    assert await desk.post(*stripe_delivery(secret="whsec_other"), "stripe") == (401, "WEBHOOK_FORGED")
+    assert await desk.post(body, {}, "stripe") == (401, "WEBHOOK_FORGED")
+    assert await desk.post(body, {"stripe-signature": "t=x,v1="}, "stripe") == (401, "WEBHOOK_FORGED")
+    assert await desk.post(body + b" ", headers, "stripe") == (401, "WEBHOOK_FORGED")
+    assert await desk.post(*stripe_delivery(seconds=-400), "stripe") == (400, "WEBHOOK_TOO_OLD")
+    assert await desk.post(*stripe_delivery(number="A-1"), "stripe") == (422, "WEBHOOK_UNREADABLE")
     empty = stripe.WebhookSignature.generate_signature_header("{}", STRIPE_SECRET)
-    assert await desk.post(b"{}", {"stripe-signature": empty}, "stripe") == (422, "unreadable")
-    assert desk.temporal.signals == []
+    assert await desk.post(b"{}", {"stripe-signature": empty}, "stripe") == (422, "WEBHOOK_UNREADABLE")
+    assert (desk.told, [fault for _, fault in desk.noted]) == ([], ["forged", "too_old"])
 
 
 async def test_a_path_without_its_secret_takes_nothing() -> None:

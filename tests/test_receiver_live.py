@@ -79,8 +79,9 @@ class Cash:
         (await self.live.provider.post("/webhooks/faults", json={"kind": kind})).raise_for_status()
 
     async def told(self, number: str) -> list[str]:
-        """Return the ids of the events that the order was told, in its history."""
-        return [str(each.command_id) for each in await self.live.history(number) if each.name == "payment_event"]
+        """Return the ids of the events that the order was told and took, in its history."""
+        entries = [each for each in await self.live.history(number) if each.name == "payment_event"]
+        return [str(each.command_id) for each in entries if each.accepted]
 
 
 @pytest.fixture
@@ -117,6 +118,8 @@ async def test_an_event_that_comes_twice_has_one_effect(cash: Cash) -> None:
     await until(twice, "the second delivery")
     await cash.live.reaches(order.number, Status.UNSHIPPED)
     assert await cash.told(order.number) == [each["id"] for each in await cash.outbox(order)]
+    refused = [each.refusal for each in await cash.live.history(order.number) if each.refusal]
+    assert [(each.code, each.rule) for each in refused] == [("WEBHOOK_REPEATED", "R6")]
     assert await cash.live.log(order.number) == ["issue", "pay"]
 
 
@@ -268,3 +271,28 @@ async def test_events_wait_at_the_provider_while_temporal_is_down(tmp_path: Path
             await stack._start_server()
             await until(delivered, f"the event within {PATIENCE:.0f} s of the server's return")
         assert await post() == 200
+
+
+@pytest.mark.rule("P5", "D3")
+async def test_forged_and_old_webhooks_are_in_the_orders_history(cash: Cash) -> None:
+    """Somebody says that the number is paid, with another signature or one of yesterday: refused with the rule, nothing moves."""
+    order = await cash.place()
+    body = event(order.number, f"{order.number}/1/authorize")
+    secret = cash.stack.webhook_secret()
+    async with httpx.AsyncClient(base_url=cash.live.addresses.receiver, timeout=20) as http:
+        forged = await http.post("/webhooks/payments", content=body, headers=signed(body))
+        old = await http.post("/webhooks/payments", content=body, headers=signed(body, secret=secret, seconds=-86_400))
+    assert [(each.status_code, each.json()["error"], each.json()["rule"]) for each in (forged, old)] == [
+        (401, "WEBHOOK_FORGED", "P5"),
+        (400, "WEBHOOK_TOO_OLD", "P5"),
+    ]
+
+    async def noted() -> bool:
+        told = [each.refusal.code for each in await cash.live.history(order.number) if each.refusal]
+        return told == ["WEBHOOK_FORGED", "WEBHOOK_TOO_OLD"]
+
+    await until(noted, "both refusals in the history")
+    after = await cash.live.order(order.number)
+    assert (after.status, after.version) == (Status.PENDING, order.version)
+    assert after.payment is not None
+    assert after.payment.status is PaymentStatus.AWAITING

@@ -10,6 +10,8 @@ from stripe_account import Json
 from activities.events import EventRefusedError, EventType, ProviderEvent
 from activities.stripe_wire import stripe_event
 
+NUMBER = "503-1234567-1234567"
+
 WEBHOOK_SECRET = "whsec_test"
 
 
@@ -24,7 +26,7 @@ def delivery(kind: str, subject: Json, *, at: float | None = None, secret: str =
 
 def intent(terms: str = "card 1000 EUR pm_card_visa", **fields: str) -> Json:
     """Return a PaymentIntent as an event tells it."""
-    metadata = {"reference": "o/1/authorize", "order_number": "o", "terms": terms}
+    metadata = {"reference": "o/1/authorize", "order_number": NUMBER, "terms": terms}
     return {"id": "pi_1", "object": "payment_intent", "metadata": metadata, **fields}
 
 
@@ -34,7 +36,7 @@ def refund_object(status: str, **metadata: str) -> Json:
         "id": "re_1",
         "object": "refund",
         "status": status,
-        "metadata": {"reference": "o/2/refund", "order_number": "o", **metadata},
+        "metadata": {"reference": "o/2/refund", "order_number": NUMBER, **metadata},
     }
 
 
@@ -71,7 +73,7 @@ def test_webhooks_are_translated(kind: str, subject: Json, told: EventType | Non
         assert event is None
     else:
         reference = subject["metadata"].get("cash_return", subject["metadata"]["reference"])
-        assert event == ProviderEvent(event_id="evt_1", type=told, reference=reference, order_number="o")
+        assert event == ProviderEvent(event_id="evt_1", type=told, reference=reference, order_number=NUMBER)
 
 
 def test_a_webhook_that_is_not_stripes_is_refused() -> None:

@@ -1,20 +1,17 @@
 """The receiver of the payment provider's webhooks: it verifies each one and hands it to its order (P5, G7, R7).
 
 `python -m web.receiver` needs Temporal only while it hands an event on: what it cannot hand on now it refuses with 503, and the
-provider sends it again. An event is a hint and no more: the order asks the provider how the payment stands.
+provider sends it again. An event is a hint and no more: the order asks the provider how the payment stands. What is forged or
+too old is refused and, where it names an order, noted in that order's history.
 """
 
 import argparse
 import asyncio
 import logging
-import math
 import os
-import re
 import signal
 import socket
 import sys
-import time
-from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,8 +19,6 @@ from typing import Any, NoReturn
 import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import ValidationError
-from standardwebhooks import Webhook, WebhookVerificationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from temporalio.api.errordetails.v1 import NotFoundFailure
@@ -31,55 +26,21 @@ from temporalio.client import Client
 from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.events import EventRefusedError
+from activities.events import ProviderEvent
 from activities.settings import Settings, SettingsError
-from activities.stripe_wire import stripe_event
-from domain.base import OrderNumber, Value
-from domain.commands import UnreadableCommandError, parse_command
-from domain.policy import describe_errors
+from web.deliveries import RefusedDelivery, read_event, read_stripe_event
+from web.notes import Notes
 from workflows.connection import connect
 
 MAX_BODY_BYTES = 64 * 1024
-OLDEST_SECONDS = 300
-"""How far a delivery's time stamp may be from our clock; that of Standard Webhooks and of Stripe."""
 SIGNALLED_WITHIN = timedelta(seconds=5)
 _logger = logging.getLogger("web.receiver")
-
-
-class RefusedDelivery(Exception):  # noqa: N818 - an answer, not a failure of ours
-    """A delivery that is answered with an error: `status` of HTTP, `code`, and a message with fact and remedy."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status, self.code, self.message = status, code, message
-
-
-class Hint(Value):
-    """What an order is told: something moved under `reference`. `event_id` is the same at every delivery."""
-
-    event_id: str
-    type: str
-    reference: str
-    order_number: OrderNumber
-
-    def command(self) -> dict[str, str]:
-        """Return the command `payment_event`; its id makes a repeated delivery have one effect."""
-        return {"actor": "system", "id": self.event_id, "reference": self.reference, "event": self.type}
-
-
-class _Subject(Value):
-    reference: str
-    order_number: OrderNumber
-
-
-class _Event(Value):
-    type: str
-    data: _Subject
 
 
 def create_app(client: Client, settings: Settings) -> FastAPI:
     """Build the receiver; `client` may be lazy and need not be connected. A path whose secret is not set answers 404."""
     app = FastAPI(title="Receiver of payment webhooks", docs_url=None, redoc_url=None, openapi_url=None)
+    notes = Notes()
     app.add_exception_handler(RefusedDelivery, _answer_refused)
     app.add_exception_handler(HTTPException, _answer_http)
 
@@ -92,95 +53,27 @@ def create_app(client: Client, settings: Settings) -> FastAPI:
     async def take_payment_event(request: Request) -> Response:
         """Take an event that is signed as Standard Webhooks says."""
         secret = _configured(settings.webhook_secret, "WEBHOOK_SECRET")
-        return await _hand_on(client, read_event(await _body(request), request.headers, secret))
+        body = await _body(request)
+        async with notes.of_refusals(client):
+            event = read_event(body, request.headers, secret)
+        return await _hand_on(client, event)
 
     @app.post("/webhooks/stripe")
     async def take_stripe_event(request: Request) -> Response:
         """Take an event of Stripe."""
         secret = _configured(settings.stripe_webhook_secret, "STRIPE_WEBHOOK_SECRET")
-        signature = request.headers.get("stripe-signature", "")
-        hint = read_stripe_event(await _body(request), signature, secret)
-        return JSONResponse({"status": "not about an order"}) if hint is None else await _hand_on(client, hint)
+        body, signature = await _body(request), request.headers.get("stripe-signature", "")
+        async with notes.of_refusals(client):
+            event = read_stripe_event(body, signature, secret)
+        return JSONResponse({"status": "not about an order"}) if event is None else await _hand_on(client, event)
 
     return app
-
-
-def read_event(body: bytes, headers: Mapping[str, str], secret: str) -> Hint:
-    """Verify signature and age of an event and read it; raises RefusedDelivery with 400, 401 or 422."""
-    try:
-        Webhook(secret).verify(body, dict(headers), json_parse=False)
-    except UnicodeDecodeError:
-        raise _unreadable("the body is not UTF-8") from None
-    except (WebhookVerificationError, ValueError):
-        _refuse_old(headers.get("webhook-timestamp"))
-        raise RefusedDelivery(
-            401,
-            "bad_signature",
-            "the webhook is not signed with WEBHOOK_SECRET; send webhook-id, webhook-timestamp and webhook-signature as "
-            "Standard Webhooks says, made with the secret that this receiver has",
-        ) from None
-    try:
-        event = _Event.model_validate_json(body)
-    except ValidationError as error:
-        raise _unreadable(describe_errors(error)) from None
-    return _checked(headers["webhook-id"], event.type, event.data.reference, event.data.order_number)
-
-
-def read_stripe_event(body: bytes, signature: str, secret: str) -> Hint | None:
-    """Verify and read an event of Stripe, None for one that no order needs; raises RefusedDelivery with 400, 401 or 422."""
-    try:
-        event = stripe_event(body, signature, secret)
-    except EventRefusedError as error:
-        if isinstance(error.__cause__, ValueError | AttributeError):
-            raise RefusedDelivery(422, "unreadable", str(error)) from None
-        stamp = re.search(r"(?:^|,)\s*t=([0-9]+)", signature)
-        _refuse_old(stamp[1] if stamp else None)
-        raise RefusedDelivery(401, "bad_signature", str(error)) from None
-    if event is None:
-        return None
-    return _checked(event.event_id, event.type, event.reference, event.order_number)
-
-
-def _checked(event_id: str, kind: str, reference: str, order_number: str) -> Hint:
-    """Return the hint as an order takes it, so that none is handed on that the order could not read."""
-    try:
-        hint = Hint(event_id=event_id, type=kind, reference=reference, order_number=order_number)
-        parse_command("payment_event", hint.command())
-    except ValidationError as error:
-        raise _unreadable(describe_errors(error)) from None
-    except UnreadableCommandError as error:
-        raise _unreadable(str(error)) from None
-    return hint
 
 
 def _configured(secret: str | None, name: str) -> str:
     if secret is None:
         raise RefusedDelivery(404, "not_configured", f"{name} is not set; give the receiver the webhook's secret")
     return secret
-
-
-def _refuse_old(stamp: str | None) -> None:
-    """Raise RefusedDelivery for a time stamp, in seconds since 1970, that is too far from our clock."""
-    try:
-        age = time.time() - float(stamp or "nan")
-    except ValueError:
-        return
-    if math.isfinite(age) and abs(age) > OLDEST_SECONDS:
-        side = "old" if age > 0 else "ahead"
-        raise RefusedDelivery(
-            400,
-            "too_old",
-            f"the webhook's time stamp is {abs(age):.0f} s {side}; {OLDEST_SECONDS} s at most: sign each delivery when it "
-            "is sent, and see that both clocks are right",
-        )
-
-
-def _unreadable(why: str) -> RefusedDelivery:
-    return RefusedDelivery(
-        422,
-        "unreadable",
-        f"{why}; send JSON with type, and data with reference and order_number (503-1234567-1234567)",
-    )
 
 
 async def _body(request: Request) -> bytes:
@@ -197,23 +90,23 @@ async def _body(request: Request) -> bytes:
     return bytes(body)
 
 
-async def _hand_on(client: Client, hint: Hint) -> Response:
+async def _hand_on(client: Client, event: ProviderEvent) -> Response:
     """Signal the order: 202 once the server has it, 200 where there is no such order, 503 while Temporal is away."""
-    order = client.get_workflow_handle(f"order-{hint.order_number}")
+    order = client.get_workflow_handle(f"order-{event.order_number}")
     try:
         async with asyncio.timeout(SIGNALLED_WITHIN.total_seconds()):
-            await order.signal("payment_event", hint.command(), rpc_timeout=SIGNALLED_WITHIN)
+            await order.signal("payment_event", event.command(), rpc_timeout=SIGNALLED_WITHIN)
     except RPCError as error:
         if not _no_such_order(error):
-            raise _unavailable(hint, f"{error.status.name}: {error.message}") from error
+            raise _unavailable(event, f"{error.status.name}: {error.message}") from error
         # Sending it again would change nothing; any money that is left there is shown by `starter reconcile`.
         message = (
             "%s for order %s, which does not run, under %s: ignored; `starter reconcile` shows any money left there"
         )
-        _logger.warning(message, hint.type, hint.order_number, hint.reference)
+        _logger.warning(message, event.type, event.order_number, event.reference)
         return JSONResponse({"status": "no such order"})
     except (RuntimeError, ValueError, OSError) as error:
-        raise _unavailable(hint, str(error) or f"no answer within {SIGNALLED_WITHIN.seconds} s") from error
+        raise _unavailable(event, str(error) or f"no answer within {SIGNALLED_WITHIN.seconds} s") from error
     return JSONResponse({"status": "accepted"}, 202)
 
 
@@ -223,15 +116,16 @@ def _no_such_order(error: RPCError) -> bool:
     return error.status is RPCStatusCode.NOT_FOUND and any(each.Is(NotFoundFailure.DESCRIPTOR) for each in details)
 
 
-def _unavailable(hint: Hint, why: str) -> RefusedDelivery:
-    _logger.warning("%s for order %s could not be handed on: %s", hint.type, hint.order_number, why[:300])
+def _unavailable(event: ProviderEvent, why: str) -> RefusedDelivery:
+    _logger.warning("%s for order %s could not be handed on: %s", event.type, event.order_number, why[:300])
     message = "the event could not be handed to its order, Temporal does not take it; send it again later"
     return RefusedDelivery(503, "unavailable", message)
 
 
 def _answer_refused(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RefusedDelivery)  # noqa: S101 - narrows the type
-    return JSONResponse({"error": error.code, "message": error.message}, error.status)
+    rule = {} if error.rule is None else {"rule": error.rule}
+    return JSONResponse({"error": error.code, "message": error.message, **rule}, error.status)
 
 
 def _answer_http(_request: Request, error: Exception) -> Response:
