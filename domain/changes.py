@@ -7,12 +7,12 @@ from functools import partial
 from domain import cases, commands
 from domain.base import format_instant
 from domain.commands import Command
-from domain.conditions import part_returned, shipped_now
+from domain.conditions import edited_fee, edited_lines, part_returned, shipped_now
 from domain.correspondence import rated, with_message
 from domain.deadlines import OPEN, Deadline, DeadlineName
 from domain.effects import Outcome, Result
 from domain.erasure import erased
-from domain.guards import edited_lines, extended_edit_until, reduced_lines
+from domain.guards import extended_edit_until, reduced_lines
 from domain.lifecycle import payment_target, request_target
 from domain.movements import in_settlement
 from domain.order import (
@@ -29,7 +29,7 @@ from domain.order import (
     Shipment,
     Status,
 )
-from domain.payment import authorize_anew, edited_fee, of_total, paid_again
+from domain.payment import authorize_anew, of_total, paid_again
 from domain.reasons import BuyerReason, SellerReason, SystemReason
 from domain.refund import PaymentMethod, RefundStatus
 from domain.refund_payments import asked_again, from_form, retried
@@ -139,7 +139,7 @@ def _edit(order: Order, command: Command, at: datetime) -> Order:
     return edited.with_(payment=of_total(payment, total))
 
 
-def _hold(order: Order, command: Command, at: datetime) -> Order:
+def _hold_for_review(order: Order, command: Command, at: datetime) -> Order:
     assert isinstance(command, commands.HoldForReview)  # noqa: S101 - narrows the type
     review = Review(status=ReviewStatus.HELD, reason=command.reason, since=at)
     return order.with_(review=review, flags=order.flags | {Flag.IN_REVIEW})
@@ -150,12 +150,12 @@ def _end_review(order: Order, status: ReviewStatus, at: datetime) -> Order:
     return order.with_(review=review, flags=order.flags - {Flag.IN_REVIEW})
 
 
-def _release(order: Order, command: Command, at: datetime) -> Order:
+def _release_review(order: Order, command: Command, at: datetime) -> Order:
     held = order.payment.status is PaymentStatus.AUTHORIZED
     return _end_review(order, ReviewStatus.RELEASED, at).with_(verified_at=at if held else None)
 
 
-def _refuse(order: Order, command: Command, at: datetime) -> Order:
+def _refuse_review(order: Order, command: Command, at: datetime) -> Order:
     assert isinstance(command, commands.RefuseReview)  # noqa: S101 - narrows the type
     reason = SystemReason.REVIEW_REFUSED.value
     cancellation = Cancellation(actor=Actor.OPERATOR, reason=reason, at=at, counts_in_rate=False, note=command.note)
@@ -293,9 +293,9 @@ APPLY: Mapping[str, Change] = {
     "extend_edit": _extend_edit,
     "pay_again": paid_again,
     "flag_oversold": _flag_oversold,
-    "hold_for_review": _hold,
-    "release_review": _release,
-    "refuse_review": _refuse,
+    "hold_for_review": _hold_for_review,
+    "release_review": _release_review,
+    "refuse_review": _refuse_review,
     "cancel_items": _cancel_items,
     "send_message": with_message,
     "rate": rated,

@@ -7,7 +7,7 @@ from domain import commands
 from domain.case import CaseStatus
 from domain.commands import Command
 from domain.lifecycle import When
-from domain.order import Order, PaymentStatus, ReviewStatus
+from domain.order import Line, Order, PaymentStatus, ReviewStatus
 from domain.refunding import planned
 from domain.refusals import Refusal
 
@@ -18,6 +18,26 @@ def shipped_now(order: Order, command: Command) -> dict[str, int]:
     if command.lines:
         return {line.sku: line.quantity for line in command.lines}
     return {line.sku: line.unshipped for line in order.lines if line.unshipped}
+
+
+def edited_lines(order: Order, command: commands.Edit) -> tuple[Line, ...]:
+    """Return the order's lines with the quantities of the edit, dropped ones left out."""
+    wanted = {line.sku: line.quantity for line in command.lines}
+    lines = (line.model_copy(update={"quantity": wanted.get(line.sku, line.quantity)}) for line in order.lines)
+    return tuple(line for line in lines if line.quantity)
+
+
+def edited_fee(order: Order, command: commands.Edit) -> int:
+    """Return the shipping fee after the edit, in minor units."""
+    if command.shipping_option is None:
+        return order.shipping_fee_minor
+    return order.policy.shipping_options[command.shipping_option]
+
+
+def edited_total(order: Order, command: commands.Edit) -> int:
+    """Return the order's total after the edit, in minor units."""
+    lines = edited_lines(order, command)
+    return edited_fee(order, command) + sum(line.quantity * line.unit_price_minor for line in lines)
 
 
 def _all_confirmed(order: Order, command: Command | None) -> bool:

@@ -61,6 +61,7 @@ class Refused(NamedTuple):
     effects: tuple[Effect, ...] = ()
     notices: tuple[Notice, ...] = ()
     publish: bool = False
+    awaited: None = None
 
 
 Decision = Accepted | Refused

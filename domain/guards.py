@@ -9,7 +9,7 @@ from domain import commands
 from domain.base import format_duration, format_instant
 from domain.cases import OPENERS, STEPS, opening_refusal, refund_case_refusal, step_refusal
 from domain.commands import WEBHOOK_SECONDS, Command, WebhookFault
-from domain.conditions import in_review, part_returned, shipped_now
+from domain.conditions import edited_lines, edited_total, in_review, part_returned, shipped_now
 from domain.correspondence import message_refusal, rating_refusal
 from domain.deadlines import OPEN
 from domain.lifecycle import When, actors_for, rows_for
@@ -29,13 +29,6 @@ def _edit_fulfilment(order: Order, command: Command, at: datetime) -> Refusal | 
     if order.fulfilment is Fulfilment.MARKETPLACE:
         return refuse(RefusalCode.NOT_EDITABLE, number=order.number)
     return None
-
-
-def edited_lines(order: Order, command: commands.Edit) -> tuple[Line, ...]:
-    """Return the order's lines with the quantities of the edit, dropped ones left out."""
-    wanted = {line.sku: line.quantity for line in command.lines}
-    lines = (line.model_copy(update={"quantity": wanted.get(line.sku, line.quantity)}) for line in order.lines)
-    return tuple(line for line in lines if line.quantity)
 
 
 def _edit_contents(order: Order, command: Command, at: datetime) -> Refusal | None:  # noqa: PLR0911 - one for each reason
@@ -61,7 +54,7 @@ def _edit_contents(order: Order, command: Command, at: datetime) -> Refusal | No
     address = command.shipping_address or order.address
     if (lines, option, address) == (order.lines, order.shipping_option, order.address):
         return refuse(RefusalCode.NOTHING_CHANGED, number=order.number)
-    total = options[option] + sum(line.quantity * line.unit_price_minor for line in lines)
+    total = edited_total(order, command)
     in_cash = order.payment.method is PaymentMethod.KONBINI and order.payment.status is PaymentStatus.AUTHORIZED
     if order.payment.charge_unanswered and total != order.total_minor:
         return refuse(RefusalCode.CHARGE_IN_DOUBT, number=order.number)

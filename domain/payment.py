@@ -6,11 +6,11 @@ Policy: E7, S2, C9, P5.
 from datetime import datetime
 
 from domain.commands import Command, Edit, PayAgain, Ship
+from domain.conditions import edited_lines, edited_total, in_review
 from domain.deadlines import DeadlineName
 from domain.effects import Authorize, Capture, Effect, Outcome, Reservation, Reserve, Result
-from domain.guards import edited_lines
 from domain.lifecycle import payment_target
-from domain.order import Flag, InProgress, Line, Order, Payment, PaymentStatus, ReviewStatus, Status
+from domain.order import Flag, InProgress, Line, Order, Payment, PaymentStatus, Status
 from domain.placement import authorization, authorization_reference, points_reference, points_used
 from domain.refund import PaymentMethod
 
@@ -24,16 +24,9 @@ def needed(order: Order, command: Command, now: datetime) -> Effect | None:
     return None
 
 
-def edited_fee(order: Order, command: Edit) -> int:
-    """Return the shipping fee after the edit, in minor units."""
-    if command.shipping_option is None:
-        return order.shipping_fee_minor
-    return order.policy.shipping_options[command.shipping_option]
-
-
 def _needed_by_edit(order: Order, command: Edit, now: datetime) -> Effect | None:
     lines = edited_lines(order, command)
-    total = edited_fee(order, command) + sum(line.quantity * line.unit_price_minor for line in lines)
+    total = edited_total(order, command)
     reservation = _both_quantities(order, lines) if lines != order.lines else None
     in_cash = order.payment.method is PaymentMethod.KONBINI
     # Points lapse never: an order of points alone that has become smaller is charged less of the hold that it has.
@@ -231,6 +224,5 @@ def apply_verdict(order: Order, outcome: Outcome, now: datetime) -> Order:
         }
     )
     flags = order.flags - {Flag.PAYMENT_PROBLEM} if held else order.flags | {Flag.PAYMENT_PROBLEM}
-    in_review = order.review is not None and order.review.status is ReviewStatus.HELD
-    verified = order.verified_at or (now if held and not in_review else None)
+    verified = order.verified_at or (now if held and not in_review(order) else None)
     return order.with_(payment=payment, flags=flags, verified_at=verified)

@@ -211,7 +211,7 @@ class OrderWorkflow:
                 self._notices.extend(verdict.decision.notices)
                 self._dirty = self._dirty or verdict.decision.publish
             self._show(before)
-            awaited = getattr(verdict.decision, "awaited", None)
+            awaited = verdict.decision.awaited if verdict.decision is not None else None
             if awaited is None:
                 self._publish()
                 return verdict.refusal
