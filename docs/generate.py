@@ -25,7 +25,7 @@ from domain.joint import JOINT_REFUSALS
 from domain.journal import MAX_COMMANDS
 from domain.lifecycle import PAYMENT_ROWS, REQUEST_ROWS, ROWS, Row, When, actors_for
 from domain.order import CLOSED, Actor, Flag, PaymentStatus, Status
-from domain.parcel import Parcel
+from domain.parcel import MAX_PARCEL_BYTES, Parcel
 from domain.placement import MAX_ITEMS, MAX_PLACEMENT_BYTES, MAX_UNITS, MAX_UNITS_OF_ONE, Placement
 from domain.policy import PolicyWindows
 from domain.purchase import Purchase
@@ -214,6 +214,7 @@ def limits() -> str:
         ["units in a cart of one single item (P1)", f"{MAX_UNITS_OF_ONE:,}"],
         ["bytes of a placement", f"{MAX_PLACEMENT_BYTES:,}"],
         ["bytes of a command", f"{MAX_COMMAND_BYTES:,}"],
+        ["bytes of a combined parcel", f"{MAX_PARCEL_BYTES:,}"],
         ["commands of one actor to one order", f"{MAX_COMMANDS:,}"],
     ]
     return table(["what", "at most"], rows)

@@ -1,11 +1,14 @@
-"""What every model of the domain shares: frozen values, checked text, money and instants."""
+"""What every model of the domain shares: frozen values, checked text, money and instants; how a form is read."""
 
+import hashlib
+import json
 import re
 import unicodedata
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.types import StringConstraints
 
 MAX_MINOR = 10**12
@@ -163,3 +166,66 @@ def format_duration(duration: timedelta) -> str:
 def format_instant(instant: datetime) -> str:
     """Write an instant for people: `2026-03-01 12:30:00 UTC`."""
     return instant.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _bound(context: Mapping[str, Any]) -> str | None:
+    """Word the bound of a duration as people write it."""
+    for key, word in (("le", "at most"), ("ge", "at least")):
+        if isinstance(context.get(key), timedelta):
+            return f"must be {word} {format_duration(context[key])}"
+    return None
+
+
+PRIVATE = frozenset(
+    {"card", "name", "email", "phone", "recipient", "line1", "line2", "city", "region", "postal_code", "note"}
+    | {"text", "memo", "comment", "consent"}
+)
+"""Fields whose value no error repeats: errors are kept in histories and logs."""
+_HOLD_PRIVATE = frozenset({"shipping_address", "address", "buyer", "payment"})
+
+
+def describe_errors(error: ValidationError, private: frozenset[str] = PRIVATE) -> str:
+    """Say all errors of a validation at once, each with field, value and limit; of `private` fields no value."""
+    told = []
+    errors = error.errors()
+    for each in errors:
+        where = each["loc"]
+        if each["type"] == "too_short" and any(other["loc"][: len(where)] == where != other["loc"] for other in errors):
+            # A list is "too short" only because its bad items, told by themselves, were left out.
+            continue
+        field = ".".join(str(part) for part in each["loc"]) or "input"
+        message = _bound(each.get("ctx", {})) or each["msg"].removeprefix("Value error, ")
+        value = each.get("input")
+        unasked = bool(private) and each["type"] == "extra_forbidden"
+        hidden = unasked or isinstance(value, dict | list) or each["type"] == "missing"
+        hidden = hidden or (bool(private) and not _HOLD_PRIVATE.isdisjoint(each["loc"][-1:]))
+        hidden = hidden or not private.isdisjoint(each["loc"])
+        shown = "" if hidden else f" (got {str(value)[:60]!r})"
+        told.append(f"{field}: {message}{shown}")
+    return "; ".join(told)
+
+
+F = TypeVar("F", bound=Form)
+
+
+def read_form(form: type[F], payload: object, noun: str, error: type[ValueError], most_bytes: int) -> F:
+    """Read a form from decoded JSON, `most_bytes` of it at most.
+
+    Raises `error`, which names all that is wrong at once, each with field, value and limit.
+    """
+    try:
+        text = json.dumps(payload)
+        if len(text) > most_bytes:
+            raise error(f"input: {len(text)} bytes; at most {most_bytes}")
+        return form.model_validate_json(text)
+    except ValidationError as problem:
+        raise error(describe_errors(problem)) from None
+    except RecursionError:
+        raise error(f"input: nested too deeply; give one {noun}") from None
+    except (TypeError, ValueError) as problem:
+        raise problem if isinstance(problem, error) else error(f"input: {problem}") from None
+
+
+def content_digest(content: Mapping[str, object]) -> str:
+    """Return the SHA-256 of what a form holds in JSON, by which a repeated one is compared."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -5,16 +5,27 @@ and the fields of its model. Every one is sent as an Update or as a Signal of th
 """
 
 import hashlib
-import json
 from collections.abc import Sequence
 from typing import Annotated, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from domain.base import CardToken, Code, Filled500, Form, Instant, Line60, Line500, Minor, Money, Quantity, Text1000
+from domain.base import (
+    CardToken,
+    Code,
+    Filled500,
+    Form,
+    Instant,
+    Line60,
+    Line500,
+    Minor,
+    Money,
+    Quantity,
+    Text1000,
+    read_form,
+)
 from domain.message import Template, Topic
 from domain.order import Actor, Address
-from domain.policy import describe_errors
 from domain.reasons import BuyerReason, ParcelReason, ReturnReason, SellerReason
 from domain.refund import DeductionKind, RefundReason
 
@@ -342,13 +353,7 @@ class UnreadableCommandError(ValueError):
 
 def parse_command(name: str, payload: object) -> Command:
     """Read a command from its decoded JSON; raises UnreadableCommandError with all errors at once, KeyError for an unknown name."""
-    form = COMMANDS[name]
-    try:
-        return form.model_validate_json(json.dumps(payload))
-    except ValidationError as error:
-        raise UnreadableCommandError(describe_errors(error)) from None
-    except (TypeError, ValueError, RecursionError) as error:
-        raise UnreadableCommandError(f"input: {error}") from None
+    return read_form(COMMANDS[name], payload, "command", UnreadableCommandError, MAX_COMMAND_BYTES)
 
 
 def digest(name: str, command: Command) -> str:

@@ -3,26 +3,25 @@
 Policy: S6. One confirmation per order, and the shipping fee that is saved goes back on each order that names one.
 """
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from domain.base import Code, Form, Instant, Line60, Money, OrderNumber, Value
+from domain.base import Code, Form, Instant, Line60, Money, OrderNumber, Value, content_digest, read_form
 from domain.commands import Command, RefundForm, Ship
 from domain.money import format_money
 from domain.order import Actor, Fulfilment, Status
-from domain.policy import describe_errors
 from domain.refund import RefundReason
 from domain.refusals import Refusal
 from domain.views import OrderView
 
 MAX_ORDERS = 20
 """Orders in one parcel."""
+MAX_PARCEL_BYTES = 65_536
+"""Largest form of a parcel on the wire."""
 MEMOS = {
     "en": "Sent in one parcel with other orders of yours: the shipping fee saved is refunded.",
     "ja": "ほかのご注文と同じ荷物で発送したため、節約できた配送料を返金します。",
@@ -63,7 +62,7 @@ class Parcel(Form):
 
     def content(self) -> str:
         """Return the SHA-256 of the parcel's content, by which a repeated one is compared (S6)."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+        return content_digest(self.model_dump(mode="json"))
 
 
 class CheckedOrder(Value):
@@ -117,12 +116,7 @@ class ParcelResult(Value):
 
 def parse_parcel(payload: object) -> Parcel:
     """Read a parcel from decoded JSON; raises ParcelError with all errors at once."""
-    try:
-        return Parcel.model_validate_json(json.dumps(payload))
-    except ValidationError as error:
-        raise ParcelError(describe_errors(error)) from None
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ParcelError(f"input: {error}") from None
+    return read_form(Parcel, payload, "parcel", ParcelError, MAX_PARCEL_BYTES)
 
 
 def parcel_errors(parcel: Parcel, found: Mapping[str, OrderView | None]) -> list[str]:

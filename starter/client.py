@@ -5,7 +5,6 @@ again under the same id as a Signal, which the server keeps. `requested_at` is s
 """
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -27,7 +26,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.order_clock import clock_of
 from domain.base import format_instant
-from domain.commands import MAX_COMMAND_BYTES, UnreadableCommandError, parse_command
+from domain.commands import UnreadableCommandError, parse_command
 from domain.order import Actor, Flag, HistoryEntry, Status
 from domain.placement import Placement, PlacementError, PlaceOrder, check_against_policy
 from domain.policy import Policy, PolicyError, PolicySnapshot
@@ -192,8 +191,6 @@ class OrderClient:
             command = parse_command(name, payload)
         except UnreadableCommandError as error:
             raise InputError(str(error)) from None
-        if (size := len(json.dumps(payload).encode())) > MAX_COMMAND_BYTES:
-            raise InputError(f"command: {size} bytes; at most {MAX_COMMAND_BYTES}")
         handle = self.handle(number)
         try:
             taken_up = await self._update(handle, name, payload, update_id(name, command, command_id))

@@ -21,7 +21,7 @@ from domain.parcel import (
     ship_command,
     wire_form,
 )
-from domain.placement import PlacementError, first_authorization, open_order
+from domain.placement import PlacementError, first_authorization, open_order, parse_placement
 from domain.purchase import (
     PlacePurchase,
     Purchase,
@@ -196,6 +196,16 @@ def test_a_purchase_is_known_by_its_content() -> None:
     assert Purchase.model_validate_json(one.model_dump_json()).content() == one.content()
     other = parse_purchase(bought(part(0, line("A", 3, 1000)), part(1), part(2)))
     assert other.content() != one.content()
+
+
+@pytest.mark.rule("P2", "P3", "S6")
+def test_the_digests_of_content_stay_what_they_were() -> None:
+    """A purchase, a parcel or an order that is running attaches to its own content after a deploy too."""
+    assert parse_purchase(bought()).content() == "93d4a24daa1c9c74371ef02a1c7a5b1e75a7180b4d04795bf9d71135ec19e993"
+    assert (
+        parse_parcel(parcel(300, None)).content() == "b516ea511499e57408e2eaf1ce3c2561a7af4ded21cdb751eadf9fb80837861d"
+    )
+    assert parse_placement(cart()).content() == "ae5f88ddbc0923a0fd6dfbd894a561818dddf65dd5841793c659d70fb2048838"
 
 
 def parcel(*saved: int | None, currency: str = "JPY", **changes: Any) -> Json:

@@ -6,7 +6,7 @@ from temporalio.common import RawValue
 with workflow.unsafe.imports_passed_through():
     from pydantic import ValidationError
 
-    from domain.base import Money
+    from domain.base import Money, describe_errors
     from domain.commands import Command
     from domain.joint import JointRefusalCode, refuse_joint
     from domain.money import format_money
@@ -22,7 +22,6 @@ with workflow.unsafe.imports_passed_through():
         ship_command,
         wire_form,
     )
-    from domain.policy import describe_errors
     from domain.refusals import Refusal
     from workflows.joint import PATIENT, read_input, unbroken
     from workflows.wire import NOTHING, as_error, update_id

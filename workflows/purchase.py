@@ -11,12 +11,11 @@ from temporalio.common import RawValue
 with workflow.unsafe.imports_passed_through():
     from pydantic import ValidationError
 
-    from domain.base import format_instant
+    from domain.base import describe_errors, format_instant
     from domain.commands import parse_command
     from domain.order import Actor
     from domain.parcel import CommandAnswer, OrderCommand
     from domain.placement import PlacementError, PlaceOrder
-    from domain.policy import describe_errors
     from domain.purchase import (
         OrderBegun,
         PlacePurchase,
