@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from docs.meanings import CHAPTERS, DUE, FLAGS, STATES, WINDOWS
-from domain.base import Code, Email, OrderNumber, format_duration
+from domain.base import Code, Email, OrderNumber, Sha256, format_duration
 from domain.cases import CASE_ROWS
 from domain.commands import COMMANDS, MAX_COMMAND_BYTES, Command
 from domain.deadlines import MOVES_THE_ORDER, SUMMARIES, DeadlineName
@@ -40,6 +40,7 @@ _WORDS: Mapping[str, str] = {
     TypeAdapter(Email).json_schema()["pattern"]: "mail address",
     TypeAdapter(OrderNumber).json_schema()["pattern"]: "order number, like `503-1234567-1234567`",
     r"^[\x21-\x7e]+$": "ASCII text without spaces",
+    TypeAdapter(Sha256).json_schema()["pattern"]: "SHA-256 in hexadecimal",
     r"^[A-Z]{2}$": "two capital letters",
     r"^[A-Z]{3}$": "three capital letters",
 }

@@ -116,6 +116,8 @@ CardToken = Annotated[Code, AfterValidator(_no_card_number)]
 """The payment provider's token for a card, never the card's number."""
 OrderNumber = Annotated[str, StringConstraints(pattern=r"^[0-9]{3}-[0-9]{7}-[0-9]{7}$")]
 """The marketplace's 3-7-7 digit form, `503-1234567-1234567` (P3)."""
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+"""A SHA-256 digest in hexadecimal."""
 Email = Annotated[
     str, StringConstraints(max_length=254, pattern=r"^[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9.-]+\.[A-Za-z]{2,}$")
 ]

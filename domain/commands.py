@@ -5,7 +5,7 @@ and the fields of its model. Every one is sent as an Update or as a Signal of th
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
@@ -21,6 +21,7 @@ from domain.base import (
     Minor,
     Money,
     Quantity,
+    Sha256,
     Text1000,
     read_form,
 )
@@ -140,11 +141,15 @@ class DeclineCancellation(Command):
 
 
 class Ship(Command):
-    """The seller confirms a shipment; without `lines` everything that is left (S1)."""
+    """The seller confirms a shipment; without `lines` everything that is left (S1).
+
+    With `expected_address`, the digest of the address that a combined parcel goes to, an order with another one is refused (S6).
+    """
 
     carrier: Line60
     tracking_number: Code
     lines: Annotated[tuple[ShipLine, ...], Field(max_length=50)] = ()
+    expected_address: Sha256 | None = None
 
     @model_validator(mode="after")
     def _lines_once(self) -> Self:
@@ -347,6 +352,15 @@ COMMANDS: dict[str, type[Command]] = {
 """Every command by its name on the wire."""
 
 
+_ADDED: Mapping[str, tuple[str, ...]] = {
+    "request_cancellation": ("lines",),
+    "decline_cancellation": ("case_id",),
+    "pay_again": ("points_minor",),
+    "ship": ("expected_address",),
+}
+"""Fields that a command has not always had: they count only where they are given, so that an id is known for what it was."""
+
+
 class UnreadableCommandError(ValueError):
     """The command cannot be read; the message names each field, its value and its limit."""
 
@@ -358,12 +372,6 @@ def parse_command(name: str, payload: object) -> Command:
 
 def digest(name: str, command: Command) -> str:
     """Return the SHA-256 of a command's content without its id and time stamp, by which a repeated id is compared."""
-    # Fields that a command has not always had count only where they are given, so that an id is known for what it was.
-    new = (
-        {"lines", "case_id", "points_minor"}
-        if name in ("request_cancellation", "decline_cancellation", "pay_again")
-        else {}
-    )
-    unset = {field for field in new if getattr(command, field, None) in (None, ())}
+    unset = {field for field in _ADDED.get(name, ()) if getattr(command, field) in (None, ())}
     content = command.model_dump_json(exclude={"id", "requested_at", *unset})
     return hashlib.sha256(f"{name}\n{content}".encode()).hexdigest()

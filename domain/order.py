@@ -6,7 +6,19 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from domain.base import Code, Country, Email, Form, Instant, Line60, Line120, OrderNumber, Quantity, Value
+from domain.base import (
+    Code,
+    Country,
+    Email,
+    Form,
+    Instant,
+    Line60,
+    Line120,
+    OrderNumber,
+    Quantity,
+    Value,
+    content_digest,
+)
 from domain.case import Case
 from domain.message import OrderMessage, Rating
 from domain.policy import PolicySnapshot
@@ -56,6 +68,10 @@ class Address(Form):
     region: Line60 | None = None
     postal_code: Line60
     country: Country
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the address, by which it is compared where it must not be shown (S6)."""
+        return content_digest(self.model_dump(mode="json", exclude_none=True))
 
 
 class Buyer(Form):

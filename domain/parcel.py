@@ -66,12 +66,16 @@ class Parcel(Form):
 
 
 class CheckedOrder(Value):
-    """An order that may travel in the parcel: who confirms it, its buyer's language, its own clock when it was looked at."""
+    """An order that may travel in the parcel: who confirms it, its buyer's language, its own clock when it was looked at.
+
+    `address_digest` is of the address it had then, None in what was looked at before there was one.
+    """
 
     order_number: str
     actor: Actor
     language: str
     clock: Instant
+    address_digest: str | None = None
 
 
 class ParcelChecked(Value):
@@ -186,17 +190,19 @@ def checked(order: OrderView, clock: datetime) -> CheckedOrder:
         actor=Actor.SELLER if by_seller else Actor.OPERATOR,
         language=order.buyer.language if order.buyer else "en",
         clock=clock,
+        address_digest=order.address.digest() if order.address else None,
     )
 
 
 def ship_command(parcel: Parcel, order: CheckedOrder) -> Ship:
-    """Return the confirmation of everything left of one order, asked for when the order was looked at."""
+    """Return the confirmation of everything left of one order, to the address it had when it was looked at (S6)."""
     return Ship(
         actor=order.actor,
         id=_command_id(parcel, order, "ship"),
         requested_at=order.clock,
         carrier=parcel.carrier,
         tracking_number=parcel.tracking_number,
+        expected_address=order.address_digest,
     )
 
 

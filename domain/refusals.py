@@ -102,6 +102,7 @@ class RefusalCode(StrEnum):
     TEMPLATE_NOT_OFFERED = "TEMPLATE_NOT_OFFERED"
     ALREADY_RATED = "ALREADY_RATED"
     RATING_NOT_OPEN = "RATING_NOT_OPEN"
+    ADDRESS_CHANGED = "ADDRESS_CHANGED"
 
 
 _R = RefusalCode
@@ -343,6 +344,11 @@ REFUSALS: dict[RefusalCode, RefusalText] = {
         "order {number} was cancelled by the {actor} ({reason})",
         "a cancelled order is rated where the seller had caused its cancellation",
         "C13",
+    ),
+    _R.ADDRESS_CHANGED: RefusalText(
+        "order {number} goes to another address than the parcel that it was to travel in",
+        "take it out of that parcel, and confirm it by itself to the address on the order",
+        "S6",
     ),
 }
 
