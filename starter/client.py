@@ -7,7 +7,7 @@ again under the same id as a Signal, which the server keeps. `requested_at` is s
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -21,11 +21,11 @@ from temporalio.client import (
     WorkflowUpdateRPCTimeoutOrCancelledError,
     WorkflowUpdateStage,
 )
-from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.answers import closed_refusal, refusal_of
 from activities.order_clock import clock_of
-from domain.base import format_instant
 from domain.commands import UnreadableCommandError, parse_command
 from domain.order import Actor, Flag, HistoryEntry, Status
 from domain.placement import Placement, PlacementError, PlaceOrder, check_against_policy
@@ -34,7 +34,6 @@ from domain.refusals import Refusal, RefusalCode, refuse
 from domain.views import OrderView
 from workflows.connection import begin_order
 from workflows.display import FLAGS, NEXT_DEADLINE, SELLER, STATUS
-from workflows.inputs import OrderResult
 from workflows.wire import update_id
 
 TAKEN_UP_WITHIN = timedelta(seconds=4)
@@ -152,7 +151,7 @@ class OrderClient:
         while True:
             found = await self.describe(number)
             if found.status is WorkflowExecutionStatus.FAILED:
-                raise await self._failure(number)
+                raise await failure(self.handle(number))
             attributes = found.typed_search_attributes
             # A flag that an order is placed with says nothing of what has become of it.
             flags = set(attributes.get(FLAGS) or ()) - {Flag.IN_REVIEW.value}
@@ -160,14 +159,6 @@ class OrderClient:
             if not undecided or asyncio.get_running_loop().time() > end:
                 return found
             await asyncio.sleep(0.05)
-
-    async def _failure(self, number: str) -> Exception:
-        try:
-            await self.handle(number).result()
-        except Exception as error:  # noqa: BLE001 - the failure is the answer
-            refusal = refusal_of(error)
-            return RefusedError(refusal) if refusal else error
-        return UnreachableError(f"order {number} did not fail")
 
     async def command(
         self,
@@ -200,7 +191,7 @@ class OrderClient:
             return Reply(command_id, await _answer(taken_up))
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
-                raise RefusedError(await self._closed(number)) from error
+                raise RefusedError(await closed_refusal(number, handle, await self.describe(number))) from error
             raise unreachable(error) from error
 
     async def _update(
@@ -222,20 +213,6 @@ class OrderClient:
             if error.status in _NO_ANSWER:
                 return None
             raise
-
-    async def _closed(self, number: str) -> Refusal:
-        """Say why a closed order takes no command (C13)."""
-        found = await self.describe(number)
-        closed_at = format_instant(found.close_time or datetime.now(UTC))
-        if found.status is WorkflowExecutionStatus.FAILED:
-            return refuse(RefusalCode.ORDER_REFUSED, number=number)
-        if found.status is not WorkflowExecutionStatus.COMPLETED:
-            return refuse(RefusalCode.ORDER_ENDED, number=number, closed_at=closed_at)
-        result = OrderResult.model_validate(await self.handle(number).result())
-        code = RefusalCode.ORDER_COMPLETED if result.status == Status.COMPLETED else RefusalCode.ORDER_CANCELLED
-        return refuse(
-            code, number=number, closed_at=format_instant(result.closed_at) if result.closed_at else closed_at
-        )
 
     async def describe(self, number: str) -> WorkflowExecutionDescription:
         """Return Temporal's description of the order; raises InputError when there is none of that number."""
@@ -322,12 +299,14 @@ async def _answer(update: WorkflowUpdateHandle[OrderView]) -> OrderView | None:
         raise RefusedError(refusal) from error
 
 
-def refusal_of(error: BaseException) -> Refusal | None:
-    """Return the refusal that an error of Temporal carries, None where it carries none."""
-    cause = error.__cause__
-    if isinstance(cause, ApplicationError) and cause.details:
-        return Refusal.model_validate(cause.details[0])
-    return None
+async def failure(handle: WorkflowHandle[Any, Any]) -> Exception:
+    """Return why a workflow failed: RefusedError where it was refused, the error itself where it was not."""
+    try:
+        await handle.result()
+    except Exception as error:  # noqa: BLE001 - the failure is the answer
+        refusal = refusal_of(error)
+        return RefusedError(refusal) if refusal else error
+    return UnreachableError(f"{handle.id} did not fail")
 
 
 def unreachable(error: RPCError) -> Exception:

@@ -16,7 +16,7 @@ from domain.parcel import Parcel, ParcelResult
 from domain.placement import PlacementError
 from domain.purchase import PlacePurchase, Purchase, PurchaseResult, placement_of, split
 from domain.refusals import Refusal
-from starter.client import InputError, OrderClient, RefusedError, UnreachableError, refusal_of, unreachable
+from starter.client import InputError, OrderClient, RefusedError, UnreachableError, failure, unreachable
 
 
 @dataclass(frozen=True)
@@ -118,14 +118,5 @@ async def _result(started: Started, within: timedelta) -> Any:
     if found.status is WorkflowExecutionStatus.COMPLETED:
         return await started.handle.result()
     if found.status is WorkflowExecutionStatus.FAILED:
-        raise await _failure(started.handle)
+        raise await failure(started.handle)
     raise UnreachableError(f"{found.id} was ended from outside; start it again with the same content")
-
-
-async def _failure(handle: WorkflowHandle[Any, Any]) -> Exception:
-    try:
-        await handle.result()
-    except Exception as error:  # noqa: BLE001 - the failure is the answer
-        refusal = refusal_of(error)
-        return RefusedError(refusal) if refusal else error
-    return UnreachableError(f"{handle.id} did not fail")
