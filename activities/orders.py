@@ -22,8 +22,9 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.answers import closed_refusal, refusal_of
 from activities.order_clock import clock_of
+from domain.joint import CommandAnswer, OrderCommand
 from domain.order import Actor, HistoryEntry
-from domain.parcel import CommandAnswer, OrderCommand, Parcel, ParcelChecked, checked, parcel_errors
+from domain.parcel import Parcel, ParcelChecked, checked, parcel_errors
 from domain.placement import PlaceOrder, first_authorization, open_order
 from domain.purchase import OrderBegun, PurchaseReserved, ReservePurchase
 from domain.refusals import Refusal, RefusalCode, refuse

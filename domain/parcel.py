@@ -11,7 +11,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from domain.base import Code, Form, Instant, Line60, Money, OrderNumber, Value, content_digest, read_form
-from domain.commands import Command, RefundForm, Ship
+from domain.commands import RefundForm, Ship
 from domain.money import format_money
 from domain.order import Actor, Fulfilment, Status
 from domain.refund import RefundReason
@@ -83,21 +83,6 @@ class ParcelChecked(Value):
 
     orders: tuple[CheckedOrder, ...] = ()
     errors: tuple[str, ...] = ()
-
-
-class OrderCommand(Value):
-    """One command to one order: its form on the wire, and the id of the Update that carries it."""
-
-    order_number: str
-    name: str
-    payload: Mapping[str, object]
-    update_id: str
-
-
-class CommandAnswer(Value):
-    """How an order answered a command: `refusal` is None where it was carried out."""
-
-    refusal: Refusal | None = None
 
 
 class ParcelOrderResult(Value):
@@ -220,8 +205,3 @@ def refund_command(parcel: Parcel, order: CheckedOrder, saved: Money) -> RefundF
 
 def _command_id(parcel: Parcel, order: CheckedOrder, name: str) -> str:
     return f"{parcel.parcel_id}/{order.order_number}/{name}"
-
-
-def wire_form(command: Command) -> dict[str, object]:
-    """Return a command as it goes over the wire."""
-    return command.model_dump(mode="json", exclude_none=True)

@@ -355,10 +355,10 @@ REFUSALS: dict[RefusalCode, RefusalText] = {
 
 def refuse(code: RefusalCode, rule: str | None = None, **facts: object) -> Refusal:
     """Word the refusal `code` with the facts of the case; `rule` replaces the table's rule where another one applies."""
-    text = REFUSALS[code]
-    return Refusal(
-        code=code.value,
-        message=text.fact.format(**facts),
-        remedy=text.remedy.format(**facts),
-        rule=rule or text.rule,
-    )
+    return worded(code.value, REFUSALS[code], rule, **facts)
+
+
+def worded(code: str, text: RefusalText, rule: str | None = None, /, **facts: object) -> Refusal:
+    """Return the refusal that `text` words with the facts of the case, for the codes of whatever table."""
+    message, remedy = (each.format(**facts) for each in (text.fact, text.remedy))
+    return Refusal(code=code, message=message, remedy=remedy, rule=rule or text.rule)

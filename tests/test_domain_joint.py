@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.commands import RefundForm, Ship, digest, parse_command
-from domain.joint import JOINT_REFUSALS, JointRefusalCode, refuse_joint
+from domain.joint import JOINT_REFUSALS, JointRefusalCode, refuse_joint, wire_form
 from domain.order import Actor, Fulfilment, Status
 from domain.parcel import (
     MEMOS,
@@ -20,7 +20,6 @@ from domain.parcel import (
     parse_parcel,
     refund_command,
     ship_command,
-    wire_form,
 )
 from domain.placement import PlacementError, first_authorization, open_order, parse_placement
 from domain.purchase import (

@@ -19,8 +19,8 @@ from typer.testing import CliRunner
 from activities import orders as order_activities
 from activities.orders import Begin, OrderActivities
 from domain.base import format_instant
+from domain.joint import OrderCommand
 from domain.order import Actor, PaymentStatus, Status
-from domain.parcel import OrderCommand
 from domain.placement import PlaceOrder
 from domain.purchase import Purchase, parse_purchase
 from domain.views import OrderView

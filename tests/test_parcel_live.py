@@ -13,8 +13,9 @@ from temporalio.worker import Worker
 from test_worker_process import Workers
 
 from activities.orders import OrderActivities
+from domain.joint import CommandAnswer, OrderCommand
 from domain.order import Actor, Status
-from domain.parcel import CheckedOrder, CommandAnswer, OrderCommand, Parcel, ParcelChecked, ParcelResult, parse_parcel
+from domain.parcel import CheckedOrder, Parcel, ParcelChecked, ParcelResult, parse_parcel
 from domain.refusals import RefusalCode, refuse
 from starter import carts, joint
 from starter.client import RefusedError
@@ -122,6 +123,17 @@ async def test_orders_that_do_not_belong_together_are_refused_with_nothing_chang
         after = await live.order(order.number)
         assert (after.version, after.status, after.shipments) == (order.version, order.status, ())
         assert await live.charged(order.number) == 0
+
+
+@pytest.mark.rule("S6")
+async def test_a_parcel_under_another_workflow_id_is_refused(live: Live) -> None:
+    """The id of the workflow is what keeps a parcel from being sent twice: one started by hand under another is none."""
+    wanted, client = parcel([carts.order_number(), carts.order_number()]), live.orders.temporal
+    started = await client.start_workflow(
+        "parcel", wanted, id=f"parcel-{uuid4().hex}", task_queue=live.orders.task_queue
+    )
+    with pytest.raises(RefusedError, match=f"parcel_id: {wanted.parcel_id} does not fit the workflow id"):
+        await joint.combined(joint.Started(started, attached=False), LONG)
 
 
 @pytest.mark.rule("S6", "S2")
