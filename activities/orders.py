@@ -22,6 +22,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.answers import closed_refusal, refusal_of
 from activities.order_clock import clock_of
+from domain.base import order_id
 from domain.joint import CommandAnswer, OrderCommand
 from domain.order import Actor, HistoryEntry
 from domain.parcel import Parcel, ParcelChecked, checked, parcel_errors
@@ -129,7 +130,7 @@ class OrderActivities:
     @activity.defn(name="command_order")
     async def command(self, command: OrderCommand) -> CommandAnswer:
         """Send one command to an order and answer how it was decided; the same Update id is carried out once (R6)."""
-        handle = self._client.get_workflow_handle(f"order-{command.order_number}")
+        handle = self._client.get_workflow_handle(order_id(command.order_number))
         try:
             await handle.execute_update(
                 command.name, command.payload, id=command.update_id, result_type=OrderView, rpc_timeout=ANSWERED_WITHIN
@@ -165,7 +166,7 @@ class OrderActivities:
 
     async def _describe(self, number: str) -> WorkflowExecutionDescription | None:
         try:
-            return await self._client.get_workflow_handle(f"order-{number}").describe()
+            return await self._client.get_workflow_handle(order_id(number)).describe()
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
                 return None

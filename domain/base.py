@@ -137,6 +137,11 @@ class Money(Form):
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 
 
+def order_id(number: str) -> str:
+    """Return the id of an order's workflow; of an empty number the prefix that all of them have."""
+    return f"order-{number}"
+
+
 _DURATION = re.compile(r"(?:([0-9]{1,6})d)?(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,8})s)?")
 
 

@@ -191,6 +191,11 @@ def placed_total(placement: Placement, policy: PolicySnapshot) -> int:
     return items + policy.shipping_options[placement.shipping_option]
 
 
+def review_needed(total_minor: int, policy: PolicySnapshot) -> bool:
+    """Whether an order of this total, in minor units, is held for review when it is placed (G4)."""
+    return policy.review_above_minor is not None and total_minor > policy.review_above_minor
+
+
 def open_order(place: PlaceOrder, placed_at: datetime) -> Order:
     """Return the Pending order that `place` starts at `placed_at`; raises PlacementError where the policy forbids it.
 
@@ -204,8 +209,7 @@ def open_order(place: PlaceOrder, placed_at: datetime) -> Order:
         for line in placement.lines
     )
     total = placed_total(placement, policy)
-    above = policy.review_above_minor
-    held = above is not None and total > above
+    held = review_needed(total, policy)
     return Order(
         number=placement.order_number,
         content=placement.content(),

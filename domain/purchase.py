@@ -20,6 +20,7 @@ from domain.placement import (
     PlaceOrder,
     cart_errors,
     check_against_policy,
+    placed_total,
 )
 from domain.policy import PolicySnapshot
 from domain.refunding import allocate
@@ -173,7 +174,7 @@ def split(place: PlacePurchase) -> tuple[PlaceOrder, ...]:
         raise PlacementError(f"policies: {len(policies)} for {len(purchase.parts)} parts; give one for each part")
     bare = [placement_of(purchase, part) for part in purchase.parts]
     _check(bare, policies)
-    totals = [_total(part, policy) for part, policy in zip(purchase.parts, policies, strict=True)]
+    totals = [placed_total(part, policy) for part, policy in zip(bare, policies, strict=True)]
     if not purchase.payment.points_minor:
         return _with_policies(bare, policies)
     shares = spread_points(purchase.payment.points_minor, totals)
@@ -196,11 +197,6 @@ def _check(placements: Sequence[Placement], policies: Sequence[PolicySnapshot]) 
             errors.append(f"parts.{position}: {error}")
     if errors:
         raise PlacementError("; ".join(errors))
-
-
-def _total(part: PurchasePart, policy: PolicySnapshot) -> int:
-    items = sum(line.quantity * line.unit_price.amount_minor for line in part.lines)
-    return items + policy.shipping_options[part.shipping_option]
 
 
 def reservation_refusal(orders: Sequence[PlaceOrder], answer: PurchaseReserved) -> Refusal | None:

@@ -26,6 +26,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.answers import closed_refusal, refusal_of
 from activities.order_clock import clock_of
+from domain.base import order_id
 from domain.commands import UnreadableCommandError, parse_command
 from domain.order import Actor, Flag, HistoryEntry, Status
 from domain.placement import Placement, PlacementError, PlaceOrder, check_against_policy
@@ -103,7 +104,7 @@ class OrderClient:
 
     def handle(self, number: str) -> WorkflowHandle[Any, Any]:
         """Return the workflow handle of an order."""
-        return self.temporal.get_workflow_handle(f"order-{number}")
+        return self.temporal.get_workflow_handle(order_id(number))
 
     async def place(self, placement: Placement) -> Placed:
         """Start the order; the same number with the same content attaches, with other content is refused (P3).
@@ -276,7 +277,7 @@ class OrderClient:
             async for each in self.temporal.list_workflows(" AND ".join(clauses), limit=limit):
                 found = each.typed_search_attributes
                 yield Listed(
-                    number=each.id.removeprefix("order-"),
+                    number=each.id.removeprefix(order_id("")),
                     status=found.get(STATUS) or "unknown",
                     seller_id=found.get(SELLER) or "",
                     deadline=found.get(NEXT_DEADLINE),

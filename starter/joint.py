@@ -7,7 +7,6 @@ from typing import Any
 
 from pydantic import BaseModel
 from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
-from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
@@ -17,6 +16,7 @@ from domain.placement import PlacementError
 from domain.purchase import PlacePurchase, Purchase, PurchaseResult, placement_of, split
 from domain.refusals import Refusal
 from starter.client import InputError, OrderClient, RefusedError, UnreachableError, failure, unreachable
+from workflows.connection import begin
 
 
 @dataclass(frozen=True)
@@ -67,15 +67,8 @@ async def _start(
 ) -> Started:
     known_as = f"{kind}-{name}"
     try:
-        handle: WorkflowHandle[Any, Any] = await client.temporal.start_workflow(
-            kind,
-            given,
-            id=known_as,
-            task_queue=client.task_queue,
-            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
-            memo={"content": content},
-            static_summary=told[:200],
+        handle = await begin(
+            client.temporal, client.task_queue, kind, given, known_as=known_as, content=content, told=told[:200]
         )
         return Started(handle, attached=False)
     except WorkflowAlreadyStartedError:
