@@ -152,7 +152,7 @@ def _receipt_facts(pen: _Pen, payment: Payment, buyer: str) -> dict[str, Any]:
     dates = [[pen.gettext("Order number"), order.number], [pen.gettext("Order date"), pen.when(order.placed_at)]]
     if payment.captured_at is not None:
         dates.append([pen.gettext("Charged on"), pen.when(payment.captured_at)])
-    items_minor = sum(line.quantity * line.unit_price_minor for line in order.lines)
+    paid = payment.shares(payment.captured_minor)
     return {
         **_common_facts(pen, pen.gettext("Receipt")),
         "buyer": pen.gettext("Received from %(name)s") % {"name": buyer},
@@ -173,23 +173,16 @@ def _receipt_facts(pen: _Pen, payment: Payment, buyer: str) -> dict[str, Any]:
             for line in order.lines
         ],
         "sums": [
-            [pen.gettext("Items"), pen.money(items_minor)],
+            [pen.gettext("Items"), pen.money(order.items_minor)],
             [pen.gettext("Shipping"), pen.money(order.shipping_fee_minor)],
             [pen.gettext("Total charged"), pen.money(payment.captured_minor)],
         ],
         "paid_label": pen.gettext("How it was paid"),
-        "paid": [[_method(pen, method), pen.money(minor)] for method, minor in _paid_with(payment)],
+        "paid": [[_method(pen, method), pen.money(minor)] for method, minor in paid.items()],
         "refunds_label": pen.gettext("Refunds"),
         "refunds": [_refund_facts(pen, refund) for refund in order.refunds if refund.of_charge],
         "balance": _balance(pen, payment.captured_minor),
     }
-
-
-def _paid_with(payment: Payment) -> list[tuple[PaymentMethod, int]]:
-    """Return the methods that the charge came from, each with its minor units (P5)."""
-    points = payment.captured_minor if payment.method is PaymentMethod.POINTS else payment.points_minor
-    shares = ((payment.method, payment.captured_minor - points), (PaymentMethod.POINTS, points))
-    return [(method, minor) for method, minor in shares if minor]
 
 
 def _refund_facts(pen: _Pen, refund: Refund) -> dict[str, Any]:

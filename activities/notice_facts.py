@@ -40,14 +40,14 @@ def paying(order: OrderView) -> Paying | None:
     if payment is None:
         return None
     total = payment.captured_minor or payment.amount_minor
-    points = total if payment.method is PaymentMethod.POINTS else payment.points_minor
+    shares = payment.shares(total)
     at_store = payment.method is PaymentMethod.KONBINI
     there = payment.status in (PaymentStatus.AUTHORIZED, PaymentStatus.CAPTURED) or order.verified_at is not None
     awaited = at_store and payment.status is PaymentStatus.AWAITING
     return Paying(
-        card_minor=0 if at_store else total - points,
-        store_minor=total - points if at_store else 0,
-        points_minor=points,
+        card_minor=shares.get(PaymentMethod.CARD, 0),
+        store_minor=shares.get(PaymentMethod.KONBINI, 0),
+        points_minor=shares.get(PaymentMethod.POINTS, 0),
         store_paid=at_store and there,
         number=payment.number if awaited else None,
         due_at=payment.due_at if awaited else None,

@@ -155,6 +155,12 @@ class Payment(Value):
         """Everything that may be held or charged: the authorisation, and the points besides."""
         return (self.reference,) if self.points_reference is None else (self.reference, self.points_reference)
 
+    def shares(self, total_minor: int) -> dict[PaymentMethod, int]:
+        """Return what of a total each method pays, in minor units, the card first; methods that pay nothing are left out (R5)."""
+        points = total_minor if self.method is PaymentMethod.POINTS else min(self.points_minor, total_minor)
+        shares = {self.method: total_minor - points} | {PaymentMethod.POINTS: points}
+        return {method: minor for method, minor in shares.items() if minor}
+
 
 class ReviewStatus(StrEnum):
     """Whether the marketplace holds an order's details for review (G4)."""
