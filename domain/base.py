@@ -52,10 +52,19 @@ def _filled(text: str) -> str:
     return text
 
 
+WALLET_PREFIX = "points-"
+"""What the payment provider's name for a wallet of points begins with (P5)."""
+
+
+def wallet_of(buyer_id: str) -> str:
+    """Return the payment provider's name for a buyer's wallet of points (P5)."""
+    return f"{WALLET_PREFIX}{buyer_id}"
+
+
 def _no_card_number(token: str) -> str:
     if re.fullmatch(r"[0-9-]{12,23}", token):
         raise ValueError("this looks like a card number; give the payment provider's token for the card")
-    if token.startswith("points-"):
+    if token.startswith(WALLET_PREFIX):
         # A wallet is the buyer's own and follows from who buys; taken as a card it could be anybody's.
         raise ValueError("this is a wallet of points, not a card; pay with points by points_minor or method points")
     return token

@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import partial
 
 from domain import cases, commands
-from domain.base import format_instant
+from domain.base import format_instant, wallet_of
 from domain.commands import Command
 from domain.conditions import shipped_now
 from domain.correspondence import rated, with_message
@@ -169,7 +169,7 @@ def _pay_again(order: Order, command: Command, at: datetime) -> Order:
     assert isinstance(command, commands.PayAgain)  # noqa: S101 - narrows the type
     given = order.payment.model_copy(update={"method": PaymentMethod.CARD})
     if command.points_minor is not None:
-        wallet = given.wallet or f"points-{order.buyer.buyer_id}" if command.points_minor else given.wallet
+        wallet = given.wallet or wallet_of(order.buyer.buyer_id) if command.points_minor else given.wallet
         given = given.model_copy(update={"points_chosen": command.points_minor, "wallet": wallet})
     changed = order.with_(payment=given)
     return _authorize_anew(changed, command.card, payment_target(order.payment.status, "pay_again"))

@@ -22,6 +22,7 @@ from domain.base import (
     Value,
     content_digest,
     read_form,
+    wallet_of,
 )
 from domain.effects import Authorize, Reservation
 from domain.order import (
@@ -239,7 +240,7 @@ def open_order(place: PlaceOrder, placed_at: datetime) -> Order:
 
 
 def _payment(placement: Placement, total: int) -> Payment:
-    paid, wallet = placement.payment, f"points-{placement.buyer.buyer_id}"
+    paid, wallet = placement.payment, wallet_of(placement.buyer.buyer_id)
     reference = authorization_reference(placement.order_number, 1)
     return Payment(
         status=PaymentStatus.AUTHORIZING,
