@@ -244,7 +244,7 @@ def _packing_facts(pen: _Pen, address: tuple[str, ...]) -> dict[str, Any]:
             [pen.gettext("Order number"), order.number],
             [pen.gettext("Order date"), pen.when(order.placed_at)],
             [pen.gettext("Seller"), order.seller.name],
-            [pen.gettext("Shipping option"), order.shipping_option],
+            [pen.gettext("Shipping option"), _option(pen, order.shipping_option)],
         ],
         "head": [pen.gettext("Item"), pen.gettext("Quantity"), *more],
         "lines": [
@@ -259,6 +259,12 @@ def _packing_facts(pen: _Pen, address: tuple[str, ...]) -> dict[str, Any]:
             for line in lines
         ],
     }
+
+
+def _option(pen: _Pen, option: str) -> str:
+    """Return the words for an option of the default policy; one that the marketplace named itself stands as it is."""
+    words = {"standard": pen.gettext("standard shipping"), "express": pen.gettext("express shipping")}
+    return words.get(option, option)
 
 
 def _method(pen: _Pen, method: PaymentMethod) -> str:

@@ -54,9 +54,11 @@ def paying(order: OrderView) -> Paying | None:
     )
 
 
-def titled(order: OrderView, quantities: Mapping[str, int]) -> list[tuple[str, int]]:
-    """Return `quantities` as (title, units); an item that is no longer on the order goes by its sku."""
-    titles = {line.sku: line.title for line in order.lines}
+def titled(
+    order: OrderView, quantities: Mapping[str, int], kept: Mapping[str, str] | None = None
+) -> list[tuple[str, int]]:
+    """Return `quantities` as (title, units); an item that has left the order goes by the title `kept` of it, else by its sku."""
+    titles = {**(kept or {}), **{line.sku: line.title for line in order.lines}}
     return [(titles.get(sku, sku), units) for sku, units in quantities.items()]
 
 
@@ -73,8 +75,10 @@ def shipment_facts(order: OrderView) -> dict[str, Any]:
 
 def reduction_facts(order: OrderView) -> dict[str, Any]:
     """Return the newest cancellation of items, if there is one, with its units (C11)."""
-    reduction = order.reductions[-1] if order.reductions else None
-    return {"reduction": reduction, "taken_out": titled(order, reduction.quantities) if reduction else []}
+    if not order.reductions:
+        return {"reduction": None, "taken_out": []}
+    reduction = order.reductions[-1]
+    return {"reduction": reduction, "taken_out": titled(order, reduction.quantities, reduction.titles)}
 
 
 def refund_facts(order: OrderView, refund: Refund) -> dict[str, Any]:

@@ -207,6 +207,7 @@ def _cancel_items(order: Order, command: Command, at: datetime) -> Order:
         reason=(command.reason or default).value,
         consent=command.consent or "the buyer's own command",
         at=at,
+        titles={each.sku: each.title for each in order.lines if each.sku in {line.sku for line in command.lines}},
     )
     changed = order.with_(lines=reduced_lines(order, command), reductions=(*order.reductions, reduction))
     # More may be held than the new total; the charge takes no more than that, and the rest is released with it.

@@ -180,13 +180,17 @@ class Review(Value):
 
 
 class Reduction(Value):
-    """Items cancelled before shipment, with the buyer's consent as it was recorded (C11); `quantities` maps sku to units."""
+    """Items cancelled before shipment, with the buyer's consent as it was recorded (C11).
+
+    `quantities` maps sku to units; `titles` maps it to the item's title, by which it is known when it has left the order.
+    """
 
     quantities: Mapping[str, int]
     actor: Actor
     reason: str
     consent: str
     at: Instant
+    titles: Mapping[str, str] = Field(default_factory=dict)
 
 
 class RequestStatus(StrEnum):

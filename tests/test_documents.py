@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from document_samples import charged, part, refund, text
-from domain_kit import DAY, T0, in_state, pending, unshipped
+from domain_kit import DAY, T0, in_state, pending, policy, unshipped
 
 from activities.documents import DocumentError, packing_slip, receipt
 from activities.rendering import TONGUES
@@ -192,13 +192,31 @@ SLIPS = {
 }
 
 
+SHIPPING = {
+    "ja": ("配送方法", {"standard": "通常配送", "express": "お急ぎ便"}),
+    "zh": ("配送方式", {"standard": "标准配送", "express": "加急配送"}),
+    "en": ("Shipping option", {"standard": "standard shipping", "express": "express shipping"}),
+    "it": ("Opzione di spedizione", {"standard": "spedizione standard", "express": "spedizione espressa"}),
+}
+
+
+@pytest.mark.rule("D1", "D5")
+@pytest.mark.parametrize("language", TONGUES)
+def test_a_packing_slip_words_the_shipping_options_of_the_default_policy(language: str) -> None:
+    """Each option stands in the words of the language; one that a marketplace named itself stands as it is."""
+    label, words = SHIPPING[language]
+    assert {option for place in policy().marketplaces.values() for option in place.shipping_options} == set(words)
+    for option, worded in (words | {"drone": "drone"}).items():
+        assert f"{label} {worded} " in text(packing_slip(charged(language, shipping_option=option), language))
+
+
 @pytest.mark.rule("D5", "P6")
 @pytest.mark.parametrize("language", TONGUES)
 def test_a_packing_slip_says_what_goes_where(language: str) -> None:
     """The packing slip of a business order shows address, number, date, seller, option, items and purchase order."""
     order = charged(language)
     shown = text(packing_slip(order, language))
-    for words in (*SLIPS[language], order.number, WORDS[language][3], "桃花堂", "777", "赤い茶碗 111 2 青い皿 222 1"):
+    for words in (*SLIPS[language], order.number, WORDS[language][3], "桃花堂", "赤い茶碗 111 2 青い皿 222 1"):
         assert words in shown
 
 
