@@ -21,6 +21,7 @@ from domain.base import Code, Email, OrderNumber, Sha256, format_duration
 from domain.cases import CASE_ROWS
 from domain.commands import COMMANDS, MAX_COMMAND_BYTES, Command
 from domain.deadlines import MOVES_THE_ORDER, SUMMARIES, DeadlineName
+from domain.documents import DOCUMENT_REFUSALS
 from domain.joint import JOINT_REFUSALS
 from domain.journal import MAX_COMMANDS
 from domain.lifecycle import PAYMENT_ROWS, REQUEST_ROWS, ROWS, Row, When, actors_for
@@ -348,5 +349,5 @@ def range_of(low: int | None, high: int | None, before: str = ",", unit: str = "
 def refusals() -> str:
     """Return every refusal: code, fact, remedy, rule."""
     rows = [[code(each), text.fact.replace("!r}", "}"), text.remedy, text.rule]
-            for each, text in (*REFUSALS.items(), *JOINT_REFUSALS.items())]  # fmt: skip
+            for each, text in (*REFUSALS.items(), *JOINT_REFUSALS.items(), *DOCUMENT_REFUSALS.items())]  # fmt: skip
     return table(["code", "fact", "remedy", "rule"], rows)
