@@ -23,6 +23,7 @@ import typst
 from babel.messages.pofile import read_po
 
 from activities.rendering import TONGUES, format_address, format_money, format_when
+from domain.documents import DocumentRefusalCode, refuse_document
 from domain.order import Payment, Status
 from domain.refund import DeductionKind, PaymentMethod, Refund, RefundPart, RefundReason, RefundStatus
 from domain.views import OrderView
@@ -35,7 +36,11 @@ FONTS = dict.fromkeys(TONGUES, ("Noto Sans JP", "Noto Sans SC", "Noto Sans TC", 
 
 
 class DocumentError(ValueError):
-    """A document cannot be issued; the message names the fact, the limit and the remedy."""
+    """A document cannot be issued; `refusal` names the fact, the limit and the remedy."""
+
+    def __init__(self, code: DocumentRefusalCode, **facts: object) -> None:
+        self.refusal = refuse_document(code, **facts)
+        super().__init__(str(self.refusal))
 
 
 def receipt(order: OrderView, language: str) -> bytes:
@@ -44,23 +49,14 @@ def receipt(order: OrderView, language: str) -> bytes:
     `order` is the buyer's or the operator's view. Raises DocumentError where nothing has been charged, the payment is
     hidden from the viewer, the personal data is erased or the language is none of D1. Policy: D2, R4, R5, P5, A7.
     """
-    _check_language(language)
-    if order.erased_at is not None:
-        raise DocumentError(_erased(order, "receipt"))
-    payment, buyer = order.payment, order.buyer
+    _check(order, language, "receipt")
+    payment, buyer, number = order.payment, order.buyer, order.number
     if payment is None or buyer is None:
-        raise DocumentError(
-            f"this view of order {order.number} hides how it was paid; a receipt is for its buyer alone;"
-            " ask for it with the buyer's or the operator's view. [D2, P5]"
-        )
+        raise DocumentError(DocumentRefusalCode.RECEIPT_HIDDEN, number=number)
     if payment.captured_minor <= 0:
-        over = order.status is Status.CANCELLED or order.rejected is not None
-        remedy = (
-            "it never will be, so there is nothing to receipt" if over else "ask again once a shipment is confirmed"
-        )
-        raise DocumentError(
-            f"order {order.number} has not been charged; a receipt is issued only for a charge; {remedy}. [D2, S2]"
-        )
+        if (state := _over(order)) is not None:
+            raise DocumentError(DocumentRefusalCode.NOTHING_TO_RECEIPT, number=number, state=state)
+        raise DocumentError(DocumentRefusalCode.RECEIPT_TOO_EARLY, number=number)
     return _compile("receipt.typ", order, language, _receipt_facts(_Pen(order, language), payment, buyer.name))
 
 
@@ -70,39 +66,29 @@ def packing_slip(order: OrderView, language: str) -> bytes:
     Any view will do. Raises DocumentError where the order is pending, refused or cancelled, the personal data is erased
     or the language is none of D1. Policy: D5, P6, G1, S8, A7.
     """
-    _check_language(language)
-    if order.erased_at is not None:
-        raise DocumentError(_erased(order, "packing slip"))
-    if order.status is Status.CANCELLED or order.rejected is not None:
-        state = "cancelled" if order.rejected is None else "refused at its placement"
-        raise DocumentError(
-            f"order {order.number} was {state}; only what is to be shipped has a packing slip;"
-            " do not ship it. [D5, C13]"
-        )
+    _check(order, language, "packing slip")
+    if (state := _over(order)) is not None:
+        raise DocumentError(DocumentRefusalCode.NOTHING_TO_PACK, number=order.number, state=state)
     if order.verified_at is None:
-        raise DocumentError(
-            f"order {order.number} is pending; its address is shown only once payment and details are verified;"
-            " print the packing slip then. [D5, G1]"
-        )
+        raise DocumentError(DocumentRefusalCode.PACKING_SLIP_TOO_EARLY, number=order.number)
     if order.address is None:
-        raise DocumentError(
-            f"this view of order {order.number} hides where it goes; a packing slip needs the address;"
-            " ask for it with the seller's or the operator's view. [D5]"
-        )
+        raise DocumentError(DocumentRefusalCode.PACKING_SLIP_HIDDEN, number=order.number)
     pen = _Pen(order, language)
     return _compile("packing_slip.typ", order, language, _packing_facts(pen, format_address(order.address, language)))
 
 
-def _check_language(language: str) -> None:
+def _check(order: OrderView, language: str, document: str) -> None:
     if language not in TONGUES:
-        raise DocumentError(f"there are no documents in language {language!r}; use one of: {', '.join(TONGUES)}. [D1]")
+        raise DocumentError(DocumentRefusalCode.DOCUMENT_LANGUAGE, language=language, languages=", ".join(TONGUES))
+    if order.erased_at is not None:
+        raise DocumentError(DocumentRefusalCode.DOCUMENT_ERASED, number=order.number, document=document)
 
 
-def _erased(order: OrderView, document: str) -> str:
-    return (
-        f"the personal data of order {order.number} has been erased; a {document} can be issued only until then;"
-        " use a copy that was issued before. [A7]"
-    )
+def _over(order: OrderView) -> str | None:
+    """Return how an order has ended that is never shipped, None for any other."""
+    if order.rejected is not None:
+        return "refused at its placement"
+    return "cancelled" if order.status is Status.CANCELLED else None
 
 
 @lru_cache
@@ -152,7 +138,7 @@ def _receipt_facts(pen: _Pen, payment: Payment, buyer: str) -> dict[str, Any]:
     dates = [[pen.gettext("Order number"), order.number], [pen.gettext("Order date"), pen.when(order.placed_at)]]
     if payment.captured_at is not None:
         dates.append([pen.gettext("Charged on"), pen.when(payment.captured_at)])
-    items_minor = sum(line.quantity * line.unit_price_minor for line in order.lines)
+    paid = payment.shares(payment.captured_minor)
     return {
         **_common_facts(pen, pen.gettext("Receipt")),
         "buyer": pen.gettext("Received from %(name)s") % {"name": buyer},
@@ -173,23 +159,16 @@ def _receipt_facts(pen: _Pen, payment: Payment, buyer: str) -> dict[str, Any]:
             for line in order.lines
         ],
         "sums": [
-            [pen.gettext("Items"), pen.money(items_minor)],
+            [pen.gettext("Items"), pen.money(order.items_minor)],
             [pen.gettext("Shipping"), pen.money(order.shipping_fee_minor)],
             [pen.gettext("Total charged"), pen.money(payment.captured_minor)],
         ],
         "paid_label": pen.gettext("How it was paid"),
-        "paid": [[_method(pen, method), pen.money(minor)] for method, minor in _paid_with(payment)],
+        "paid": [[_method(pen, method), pen.money(minor)] for method, minor in paid.items()],
         "refunds_label": pen.gettext("Refunds"),
         "refunds": [_refund_facts(pen, refund) for refund in order.refunds if refund.of_charge],
         "balance": _balance(pen, payment.captured_minor),
     }
-
-
-def _paid_with(payment: Payment) -> list[tuple[PaymentMethod, int]]:
-    """Return the methods that the charge came from, each with its minor units (P5)."""
-    points = payment.captured_minor if payment.method is PaymentMethod.POINTS else payment.points_minor
-    shares = ((payment.method, payment.captured_minor - points), (PaymentMethod.POINTS, points))
-    return [(method, minor) for method, minor in shares if minor]
 
 
 def _refund_facts(pen: _Pen, refund: Refund) -> dict[str, Any]:
@@ -251,7 +230,7 @@ def _packing_facts(pen: _Pen, address: tuple[str, ...]) -> dict[str, Any]:
             [pen.gettext("Order number"), order.number],
             [pen.gettext("Order date"), pen.when(order.placed_at)],
             [pen.gettext("Seller"), order.seller.name],
-            [pen.gettext("Shipping option"), order.shipping_option],
+            [pen.gettext("Shipping option"), _option(pen, order.shipping_option)],
         ],
         "head": [pen.gettext("Item"), pen.gettext("Quantity"), *more],
         "lines": [
@@ -266,6 +245,12 @@ def _packing_facts(pen: _Pen, address: tuple[str, ...]) -> dict[str, Any]:
             for line in lines
         ],
     }
+
+
+def _option(pen: _Pen, option: str) -> str:
+    """Return the words for an option of the default policy; one that the marketplace named itself stands as it is."""
+    words = {"standard": pen.gettext("standard shipping"), "express": pen.gettext("express shipping")}
+    return words.get(option, option)
 
 
 def _method(pen: _Pen, method: PaymentMethod) -> str:

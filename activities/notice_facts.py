@@ -40,23 +40,25 @@ def paying(order: OrderView) -> Paying | None:
     if payment is None:
         return None
     total = payment.captured_minor or payment.amount_minor
-    points = total if payment.method is PaymentMethod.POINTS else payment.points_minor
+    shares = payment.shares(total)
     at_store = payment.method is PaymentMethod.KONBINI
     there = payment.status in (PaymentStatus.AUTHORIZED, PaymentStatus.CAPTURED) or order.verified_at is not None
     awaited = at_store and payment.status is PaymentStatus.AWAITING
     return Paying(
-        card_minor=0 if at_store else total - points,
-        store_minor=total - points if at_store else 0,
-        points_minor=points,
+        card_minor=shares.get(PaymentMethod.CARD, 0),
+        store_minor=shares.get(PaymentMethod.KONBINI, 0),
+        points_minor=shares.get(PaymentMethod.POINTS, 0),
         store_paid=at_store and there,
         number=payment.number if awaited else None,
         due_at=payment.due_at if awaited else None,
     )
 
 
-def titled(order: OrderView, quantities: Mapping[str, int]) -> list[tuple[str, int]]:
-    """Return `quantities` as (title, units); an item that is no longer on the order goes by its sku."""
-    titles = {line.sku: line.title for line in order.lines}
+def titled(
+    order: OrderView, quantities: Mapping[str, int], kept: Mapping[str, str] | None = None
+) -> list[tuple[str, int]]:
+    """Return `quantities` as (title, units); an item that has left the order goes by the title `kept` of it, else by its sku."""
+    titles = {**(kept or {}), **{line.sku: line.title for line in order.lines}}
     return [(titles.get(sku, sku), units) for sku, units in quantities.items()]
 
 
@@ -73,8 +75,10 @@ def shipment_facts(order: OrderView) -> dict[str, Any]:
 
 def reduction_facts(order: OrderView) -> dict[str, Any]:
     """Return the newest cancellation of items, if there is one, with its units (C11)."""
-    reduction = order.reductions[-1] if order.reductions else None
-    return {"reduction": reduction, "taken_out": titled(order, reduction.quantities) if reduction else []}
+    if not order.reductions:
+        return {"reduction": None, "taken_out": []}
+    reduction = order.reductions[-1]
+    return {"reduction": reduction, "taken_out": titled(order, reduction.quantities, reduction.titles)}
 
 
 def refund_facts(order: OrderView, refund: Refund) -> dict[str, Any]:

@@ -20,10 +20,12 @@ from temporalio.client import (
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.answers import closed_refusal, refusal_of
 from activities.order_clock import clock_of
-from domain.base import format_instant
-from domain.order import Actor, HistoryEntry, Status
-from domain.parcel import CommandAnswer, OrderCommand, Parcel, ParcelChecked, checked, parcel_errors
+from domain.base import order_id
+from domain.joint import CommandAnswer, OrderCommand
+from domain.order import Actor, HistoryEntry
+from domain.parcel import Parcel, ParcelChecked, checked, parcel_errors
 from domain.placement import PlaceOrder, first_authorization, open_order
 from domain.purchase import OrderBegun, PurchaseReserved, ReservePurchase
 from domain.refusals import Refusal, RefusalCode, refuse
@@ -128,16 +130,16 @@ class OrderActivities:
     @activity.defn(name="command_order")
     async def command(self, command: OrderCommand) -> CommandAnswer:
         """Send one command to an order and answer how it was decided; the same Update id is carried out once (R6)."""
-        handle = self._client.get_workflow_handle(f"order-{command.order_number}")
+        handle = self._client.get_workflow_handle(order_id(command.order_number))
         try:
             await handle.execute_update(
                 command.name, command.payload, id=command.update_id, result_type=OrderView, rpc_timeout=ANSWERED_WITHIN
             )
         except WorkflowUpdateFailedError as error:
-            cause = error.cause
-            if isinstance(cause, ApplicationError) and cause.details:
-                return CommandAnswer(refusal=Refusal.model_validate(cause.details[0]))
-            raise
+            refusal = refusal_of(error)
+            if refusal is None:
+                raise
+            return CommandAnswer(refusal=refusal)
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
@@ -148,25 +150,23 @@ class OrderActivities:
         """Return how an order that is closed by now had answered, or why it takes no command (C13)."""
         number = command.order_number
         found = await self._describe(number)
-        if found is None or found.status is WorkflowExecutionStatus.FAILED:
+        if found is None:
             return refuse(RefusalCode.ORDER_REFUSED, number=number)
-        closed_at = format_instant(found.close_time or clock_of(found))
-        if found.status in _FREE:
-            return refuse(RefusalCode.ORDER_ENDED, number=number, closed_at=closed_at)
-        entries: list[HistoryEntry] = await handle.query(
-            "history", result_type=list[HistoryEntry], rpc_timeout=ANSWERED_WITHIN
-        )
-        answered = next((each for each in entries if each.command_id == command.payload.get("id")), None)
-        if answered is not None:
-            return answered.refusal
-        order = await self._view(found)
-        completed = order is not None and order.status is Status.COMPLETED
-        code = RefusalCode.ORDER_COMPLETED if completed else RefusalCode.ORDER_CANCELLED
-        return refuse(code, number=number, closed_at=closed_at)
+        if found.status is WorkflowExecutionStatus.RUNNING:
+            # It went on in another run meanwhile, which is to be asked instead.
+            raise ApplicationError(f"order {number} is not closed", type="OrderRuns")
+        if found.status not in _FREE:
+            entries: list[HistoryEntry] = await handle.query(
+                "history", result_type=list[HistoryEntry], rpc_timeout=ANSWERED_WITHIN
+            )
+            answered = next((each for each in entries if each.command_id == command.payload.get("id")), None)
+            if answered is not None:
+                return answered.refusal
+        return await closed_refusal(number, handle, found)
 
     async def _describe(self, number: str) -> WorkflowExecutionDescription | None:
         try:
-            return await self._client.get_workflow_handle(f"order-{number}").describe()
+            return await self._client.get_workflow_handle(order_id(number)).describe()
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
                 return None

@@ -6,12 +6,11 @@ from typing import Protocol, TypeVar
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from domain.base import Instant
+from domain.base import WALLET_PREFIX, Instant
 from domain.effects import Ask, Authorize, Capture, CashReturn, Outcome, PayRefund, Result, Void
 from domain.refund import PaymentMethod, RefundStatus
 
 _ASK_AGAIN_STATUSES = frozenset({408, 425, 429})
-_WALLET_PREFIX = "points-"
 
 
 class ProviderUnavailable(Exception):  # noqa: N818 - names the provider's condition, not a mistake
@@ -139,8 +138,8 @@ class HttpPaymentProvider:
         held = {_Status.AUTHORIZED, _Status.CAPTURED} | (set() if konbini else {_Status.LAPSED})
         if state.status not in held:
             return _payment_outcome(state, "/authorizations")
-        if state.expires_at is None and not konbini and not request.card.startswith(_WALLET_PREFIX):
-            raise _unavailable("/authorizations", "a hold without expires_at", request.reference)
+        if state.expires_at is None and not konbini and not request.card.startswith(WALLET_PREFIX):
+            raise unavailable("/authorizations", "a hold without expires_at", request.reference)
         return _payment_outcome(state.model_copy(update={"status": _Status.AUTHORIZED}), "/authorizations")
 
     async def capture(self, request: Capture) -> Outcome:
@@ -214,13 +213,13 @@ class HttpPaymentProvider:
         try:
             response = await self._http.send(request)
         except httpx.RequestError as error:
-            raise _unavailable(path, f"no answer ({type(error).__name__}: {error})", reference) from error
+            raise unavailable(path, f"no answer ({type(error).__name__}: {error})", reference) from error
         status = response.status_code
         if status == 200 or status in expected:
             return response
         if 400 <= status < 500 and status not in _ASK_AGAIN_STATUSES:
             raise _contract_error(response, reference)
-        raise _unavailable(path, f"status {status}", reference)
+        raise unavailable(path, f"status {status}", reference)
 
 
 def _clock_header(at: Instant) -> dict[str, str]:
@@ -234,7 +233,7 @@ def _payment_outcome(state: _State, path: str) -> Outcome:
     match state.status:
         case _Status.AWAITING:
             if state.number is None or state.due_at is None:
-                raise _unavailable(path, "a convenience-store payment without number or due_at", state.reference)
+                raise unavailable(path, "a convenience-store payment without number or due_at", state.reference)
             return outcome.model_copy(update=at_shop)
         case _Status.AUTHORIZED:
             return outcome.model_copy(update={"expires_at": state.expires_at, **at_shop})
@@ -249,7 +248,7 @@ def _refund_outcome(state: _RefundState, path: str) -> Outcome:
     match state.status:
         case _RefundStatus.PENDING:
             if state.expected_at is None:
-                raise _unavailable(path, "a pending refund without expected_at", state.reference)
+                raise unavailable(path, "a pending refund without expected_at", state.reference)
             return Outcome(result=Result.REFUND_PENDING, reference=state.reference, expected_at=state.expected_at)
         case _RefundStatus.PAID:
             return Outcome(result=Result.REFUND_PAID, reference=state.reference)
@@ -257,9 +256,10 @@ def _refund_outcome(state: _RefundState, path: str) -> Outcome:
             return Outcome(result=Result.REFUND_FAILED, reference=state.reference, decline_code=state.failure_code)
 
 
-def _unavailable(path: str, fact: str, reference: str) -> ProviderUnavailable:
+def unavailable(where: str, fact: str, reference: str) -> ProviderUnavailable:
+    """Return the error that says what failed at the provider, at which place, and that nothing is known about `reference`."""
     return ProviderUnavailable(
-        f"payment provider, {path}: {fact}; the outcome of {reference} is unknown, "
+        f"payment provider, {where}: {fact}; the outcome of {reference} is unknown, "
         "repeat the same request until it is answered"
     )
 
@@ -280,9 +280,9 @@ def _read(kind: type[_Answered], response: httpx.Response, reference: str) -> _A
     try:
         state = kind.model_validate_json(response.content)
     except ValidationError as error:
-        raise _unavailable(path, f"unreadable answer with status {response.status_code}", reference) from error
+        raise unavailable(path, f"unreadable answer with status {response.status_code}", reference) from error
     if state.reference != reference:
-        raise _unavailable(path, f"an answer about {state.reference!r}", reference)
+        raise unavailable(path, f"an answer about {state.reference!r}", reference)
     return state
 
 
@@ -297,7 +297,7 @@ def _read_problem(response: httpx.Response) -> _Problem:
 def _ended(state: _State, status: _Status, path: str) -> Outcome:
     """Tell a charge or void that was carried out, and the cash that goes back with it."""
     if state.status is not status:
-        raise _unavailable(path, f"status {state.status} where {status} was due", state.reference)
+        raise unavailable(path, f"status {state.status} where {status} was due", state.reference)
     back = state.cash_return
     cash_return = (
         None if back is None else CashReturn(**{**back.model_dump(), "status": RefundStatus(back.status.value)})

@@ -23,6 +23,7 @@ from activities.stripe_wire import (
     read,
     refund_name,
     refund_outcome,
+    refuse_points,
     returning,
     standing,
     stripe_amount,
@@ -68,6 +69,7 @@ class StripePaymentProvider:
         Raises ProviderUnavailable, ProviderContractError (also for points). Policy: P5, G3, E7, S2.
         """
         reference = request.reference
+        refuse_points(request)
         konbini = is_konbini(request)
         stripe_amount(request.amount_minor, request.currency, reference)
         with _translated("authorize", reference):

@@ -11,8 +11,10 @@ import stripe
 from babel.numbers import get_currency_precision
 from pydantic import BaseModel, ValidationError
 
+from activities import provider
 from activities.events import EventRefusedError, EventTooOldError, EventType, EventUnreadableError, ProviderEvent
 from activities.provider import ProviderContractError, ProviderUnavailable
+from domain.base import WALLET_PREFIX
 from domain.effects import Authorize, CashReturn, Outcome, Result
 from domain.refund import PaymentMethod, RefundStatus
 
@@ -152,10 +154,7 @@ def read(model: type[M], answer: object, reference: str) -> M:
 
 def unavailable(fact: str, reference: str) -> ProviderUnavailable:
     """Say that nothing is known about `reference`."""
-    return ProviderUnavailable(
-        f"payment provider, Stripe: {fact}; the outcome of {reference} is unknown, "
-        "repeat the same request until it is answered"
-    )
+    return provider.unavailable("Stripe", fact, reference)
 
 
 def contract_error(fact: str, reference: str, remedy: str) -> ProviderContractError:
@@ -371,9 +370,13 @@ def konbini_payer(request: Authorize) -> dict[str, object]:
     return {"payment_method_data": {"type": "konbini", "billing_details": details}}
 
 
-def is_konbini(request: Authorize) -> bool:
-    """Whether a request is to be paid at a convenience store; raises ProviderContractError for points (P5)."""
-    if request.method is PaymentMethod.POINTS or request.card.startswith("points-"):
+def refuse_points(request: Authorize) -> None:
+    """Raise ProviderContractError for a request that is to be paid with points (P5)."""
+    if request.method is PaymentMethod.POINTS or request.card.startswith(WALLET_PREFIX):
         fact = "points are not Stripe's"
         raise contract_error(fact, request.reference, "hold them at the provider of the points wallets")
+
+
+def is_konbini(request: Authorize) -> bool:
+    """Whether a request is to be paid at a convenience store."""
     return request.method is PaymentMethod.KONBINI

@@ -17,15 +17,16 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from docs.meanings import CHAPTERS, DUE, FLAGS, STATES, WINDOWS
-from domain.base import Code, Email, OrderNumber, format_duration
+from domain.base import Code, Email, OrderNumber, Sha256, format_duration
 from domain.cases import CASE_ROWS
 from domain.commands import COMMANDS, MAX_COMMAND_BYTES, Command
 from domain.deadlines import MOVES_THE_ORDER, SUMMARIES, DeadlineName
+from domain.documents import DOCUMENT_REFUSALS
 from domain.joint import JOINT_REFUSALS
 from domain.journal import MAX_COMMANDS
 from domain.lifecycle import PAYMENT_ROWS, REQUEST_ROWS, ROWS, Row, When, actors_for
 from domain.order import CLOSED, Actor, Flag, PaymentStatus, Status
-from domain.parcel import Parcel
+from domain.parcel import MAX_PARCEL_BYTES, Parcel
 from domain.placement import MAX_ITEMS, MAX_PLACEMENT_BYTES, MAX_UNITS, MAX_UNITS_OF_ONE, Placement
 from domain.policy import PolicyWindows
 from domain.purchase import Purchase
@@ -40,6 +41,7 @@ _WORDS: Mapping[str, str] = {
     TypeAdapter(Email).json_schema()["pattern"]: "mail address",
     TypeAdapter(OrderNumber).json_schema()["pattern"]: "order number, like `503-1234567-1234567`",
     r"^[\x21-\x7e]+$": "ASCII text without spaces",
+    TypeAdapter(Sha256).json_schema()["pattern"]: "SHA-256 in hexadecimal",
     r"^[A-Z]{2}$": "two capital letters",
     r"^[A-Z]{3}$": "three capital letters",
 }
@@ -214,6 +216,7 @@ def limits() -> str:
         ["units in a cart of one single item (P1)", f"{MAX_UNITS_OF_ONE:,}"],
         ["bytes of a placement", f"{MAX_PLACEMENT_BYTES:,}"],
         ["bytes of a command", f"{MAX_COMMAND_BYTES:,}"],
+        ["bytes of a combined parcel", f"{MAX_PARCEL_BYTES:,}"],
         ["commands of one actor to one order", f"{MAX_COMMANDS:,}"],
     ]
     return table(["what", "at most"], rows)
@@ -346,5 +349,5 @@ def range_of(low: int | None, high: int | None, before: str = ",", unit: str = "
 def refusals() -> str:
     """Return every refusal: code, fact, remedy, rule."""
     rows = [[code(each), text.fact.replace("!r}", "}"), text.remedy, text.rule]
-            for each, text in (*REFUSALS.items(), *JOINT_REFUSALS.items())]  # fmt: skip
+            for each, text in (*REFUSALS.items(), *JOINT_REFUSALS.items(), *DOCUMENT_REFUSALS.items())]  # fmt: skip
     return table(["code", "fact", "remedy", "rule"], rows)

@@ -1,11 +1,14 @@
-"""What every model of the domain shares: frozen values, checked text, money and instants."""
+"""What every model of the domain shares: frozen values, checked text, money and instants; how a form is read."""
 
+import hashlib
+import json
 import re
 import unicodedata
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.types import StringConstraints
 
 MAX_MINOR = 10**12
@@ -49,10 +52,19 @@ def _filled(text: str) -> str:
     return text
 
 
+WALLET_PREFIX = "points-"
+"""What the payment provider's name for a wallet of points begins with (P5)."""
+
+
+def wallet_of(buyer_id: str) -> str:
+    """Return the payment provider's name for a buyer's wallet of points (P5)."""
+    return f"{WALLET_PREFIX}{buyer_id}"
+
+
 def _no_card_number(token: str) -> str:
     if re.fullmatch(r"[0-9-]{12,23}", token):
         raise ValueError("this looks like a card number; give the payment provider's token for the card")
-    if token.startswith("points-"):
+    if token.startswith(WALLET_PREFIX):
         # A wallet is the buyer's own and follows from who buys; taken as a card it could be anybody's.
         raise ValueError("this is a wallet of points, not a card; pay with points by points_minor or method points")
     return token
@@ -113,6 +125,8 @@ CardToken = Annotated[Code, AfterValidator(_no_card_number)]
 """The payment provider's token for a card, never the card's number."""
 OrderNumber = Annotated[str, StringConstraints(pattern=r"^[0-9]{3}-[0-9]{7}-[0-9]{7}$")]
 """The marketplace's 3-7-7 digit form, `503-1234567-1234567` (P3)."""
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+"""A SHA-256 digest in hexadecimal."""
 Email = Annotated[
     str, StringConstraints(max_length=254, pattern=r"^[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9.-]+\.[A-Za-z]{2,}$")
 ]
@@ -130,6 +144,11 @@ class Money(Form):
 
     amount_minor: Annotated[int, Field(strict=True, ge=1, le=MAX_MINOR)]
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+
+
+def order_id(number: str) -> str:
+    """Return the id of an order's workflow; of an empty number the prefix that all of them have."""
+    return f"order-{number}"
 
 
 _DURATION = re.compile(r"(?:([0-9]{1,6})d)?(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,8})s)?")
@@ -163,3 +182,66 @@ def format_duration(duration: timedelta) -> str:
 def format_instant(instant: datetime) -> str:
     """Write an instant for people: `2026-03-01 12:30:00 UTC`."""
     return instant.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _bound(context: Mapping[str, Any]) -> str | None:
+    """Word the bound of a duration as people write it."""
+    for key, word in (("le", "at most"), ("ge", "at least")):
+        if isinstance(context.get(key), timedelta):
+            return f"must be {word} {format_duration(context[key])}"
+    return None
+
+
+PRIVATE = frozenset(
+    {"card", "name", "email", "phone", "recipient", "line1", "line2", "city", "region", "postal_code", "note"}
+    | {"text", "memo", "comment", "consent"}
+)
+"""Fields whose value no error repeats: errors are kept in histories and logs."""
+_HOLD_PRIVATE = frozenset({"shipping_address", "address", "buyer", "payment"})
+
+
+def describe_errors(error: ValidationError, private: frozenset[str] = PRIVATE) -> str:
+    """Say all errors of a validation at once, each with field, value and limit; of `private` fields no value."""
+    told = []
+    errors = error.errors()
+    for each in errors:
+        where = each["loc"]
+        if each["type"] == "too_short" and any(other["loc"][: len(where)] == where != other["loc"] for other in errors):
+            # A list is "too short" only because its bad items, told by themselves, were left out.
+            continue
+        field = ".".join(str(part) for part in each["loc"]) or "input"
+        message = _bound(each.get("ctx", {})) or each["msg"].removeprefix("Value error, ")
+        value = each.get("input")
+        unasked = bool(private) and each["type"] == "extra_forbidden"
+        hidden = unasked or isinstance(value, dict | list) or each["type"] == "missing"
+        hidden = hidden or (bool(private) and not _HOLD_PRIVATE.isdisjoint(each["loc"][-1:]))
+        hidden = hidden or not private.isdisjoint(each["loc"])
+        shown = "" if hidden else f" (got {str(value)[:60]!r})"
+        told.append(f"{field}: {message}{shown}")
+    return "; ".join(told)
+
+
+F = TypeVar("F", bound=Form)
+
+
+def read_form(form: type[F], payload: object, noun: str, error: type[ValueError], most_bytes: int) -> F:
+    """Read a form from decoded JSON, `most_bytes` of it at most.
+
+    Raises `error`, which names all that is wrong at once, each with field, value and limit.
+    """
+    try:
+        text = json.dumps(payload)
+        if len(text) > most_bytes:
+            raise error(f"input: {len(text)} bytes; at most {most_bytes}")
+        return form.model_validate_json(text)
+    except ValidationError as problem:
+        raise error(describe_errors(problem)) from None
+    except RecursionError:
+        raise error(f"input: nested too deeply; give one {noun}") from None
+    except (TypeError, ValueError) as problem:
+        raise problem if isinstance(problem, error) else error(f"input: {problem}") from None
+
+
+def content_digest(content: Mapping[str, object]) -> str:
+    """Return the SHA-256 of what a form holds in JSON, by which a repeated one is compared."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

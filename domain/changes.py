@@ -179,7 +179,9 @@ def _cancel_items(order: Order, command: Command, at: datetime) -> Order:
 
 def _reduced(order: Order, reduction: Reduction) -> Order:
     lines = reduced_lines(order, reduction.quantities)
-    changed = order.with_(lines=lines, reductions=(*order.reductions, reduction))
+    titles = {each.sku: each.title for each in order.lines if each.sku in reduction.quantities}
+    told = reduction.model_copy(update={"titles": titles})
+    changed = order.with_(lines=lines, reductions=(*order.reductions, told))
     # More may be held than the new total; the charge takes no more than that, and the rest is released with it.
     return changed.with_(payment=of_total(order.payment, changed.total_minor))
 

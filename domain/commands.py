@@ -5,17 +5,29 @@ and the fields of its model. Every one is sent as an Update or as a Signal of th
 """
 
 import hashlib
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from domain.base import CardToken, Code, Filled500, Form, Instant, Line60, Line500, Minor, Money, Quantity, Text1000
+from domain.base import (
+    CardToken,
+    Code,
+    Filled500,
+    Form,
+    Instant,
+    Line60,
+    Line500,
+    Minor,
+    Money,
+    Quantity,
+    Sha256,
+    Text1000,
+    read_form,
+)
 from domain.message import Template, Topic
 from domain.order import Actor, Address
-from domain.policy import describe_errors
 from domain.reasons import BuyerReason, ParcelReason, ReturnReason, SellerReason
 from domain.refund import DeductionKind, RefundReason
 
@@ -130,11 +142,15 @@ class DeclineCancellation(Command):
 
 
 class Ship(Command):
-    """The seller confirms a shipment; without `lines` everything that is left (S1)."""
+    """The seller confirms a shipment; without `lines` everything that is left (S1).
+
+    With `expected_address`, the digest of the address that a combined parcel goes to, an order with another one is refused (S6).
+    """
 
     carrier: Line60
     tracking_number: Code
     lines: Annotated[tuple[ShipLine, ...], Field(max_length=50)] = ()
+    expected_address: Sha256 | None = None
 
     @model_validator(mode="after")
     def _lines_once(self) -> Self:
@@ -353,34 +369,28 @@ COMMANDS: dict[str, type[Command]] = {
 """Every command by its name on the wire."""
 
 
+_ADDED: Mapping[str, tuple[str, ...]] = {
+    "request_cancellation": ("lines",),
+    "decline_cancellation": ("case_id",),
+    "pay_again": ("points_minor",),
+    "ship": ("expected_address",),
+    "refund": ("consent",),
+    "payment_event": ("fault",),
+}
+"""Fields that a command has not always had: they count only where they are given, so that an id is known for what it was."""
+
+
 class UnreadableCommandError(ValueError):
     """The command cannot be read; the message names each field, its value and its limit."""
 
 
 def parse_command(name: str, payload: object) -> Command:
     """Read a command from its decoded JSON; raises UnreadableCommandError with all errors at once, KeyError for an unknown name."""
-    form = COMMANDS[name]
-    try:
-        return form.model_validate_json(json.dumps(payload))
-    except ValidationError as error:
-        raise UnreadableCommandError(describe_errors(error)) from None
-    except (TypeError, ValueError, RecursionError) as error:
-        raise UnreadableCommandError(f"input: {error}") from None
-
-
-_LATER_FIELDS: dict[str, tuple[str, ...]] = {
-    "request_cancellation": ("lines",),
-    "decline_cancellation": ("case_id",),
-    "pay_again": ("points_minor",),
-    "refund": ("consent",),
-    "payment_event": ("fault",),
-}
-"""Fields that a command has not always had."""
+    return read_form(COMMANDS[name], payload, "command", UnreadableCommandError, MAX_COMMAND_BYTES)
 
 
 def digest(name: str, command: Command) -> str:
     """Return the SHA-256 of a command's content without its id and time stamp, by which a repeated id is compared."""
-    # A later field counts only where it is given, so that an id is known for what it was.
-    unset = {field for field in _LATER_FIELDS.get(name, ()) if getattr(command, field, None) in (None, ())}
+    unset = {field for field in _ADDED.get(name, ()) if getattr(command, field) in (None, ())}
     content = command.model_dump_json(exclude={"id", "requested_at", *unset})
     return hashlib.sha256(f"{name}\n{content}".encode()).hexdigest()

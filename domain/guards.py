@@ -214,6 +214,13 @@ def _ship_quantities(order: Order, command: Command, at: datetime) -> Refusal | 
     return None
 
 
+def _expected_address(order: Order, command: Command, at: datetime) -> Refusal | None:
+    assert isinstance(command, commands.Ship)  # noqa: S101 - narrows the type
+    if command.expected_address not in (None, order.address.digest()):
+        return refuse(RefusalCode.ADDRESS_CHANGED, number=order.number)
+    return None
+
+
 def _known_shipment(order: Order, command: Command, at: datetime) -> Refusal | None:
     assert isinstance(command, commands.Deliver)  # noqa: S101 - narrows the type
     underway = [each.shipment_id for each in order.shipments if each.delivered_at is None or each.assumed]
@@ -271,7 +278,7 @@ CHECKS: Mapping[str, tuple[Check, ...]] = {
     "edit": (_edit_contents,),
     "cancel": (_cancel_reason,),
     "accept_cancellation": (_request_open,),
-    "ship": (_payment_settled, _ship_quantities),
+    "ship": (_payment_settled, _ship_quantities, _expected_address),
     "deliver": (_known_shipment,),
     "extend_edit": (_extension,),
     "pay_again": (_payment_settled, _payment_needed, _points_fit),

@@ -1,8 +1,31 @@
-"""The refusals of what spans several orders: a purchase across sellers (P2), a combined parcel (S6)."""
+"""What a purchase across sellers (P2) and a combined parcel (S6) share: their refusals, and commands to single orders."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 
-from domain.refusals import Refusal, RefusalText
+from domain.base import Value
+from domain.commands import Command
+from domain.refusals import Refusal, RefusalText, worded
+
+
+class OrderCommand(Value):
+    """One command to one order: its form on the wire, and the id of the Update that carries it."""
+
+    order_number: str
+    name: str
+    payload: Mapping[str, object]
+    update_id: str
+
+
+class CommandAnswer(Value):
+    """How an order answered a command: `refusal` is None where it was carried out."""
+
+    refusal: Refusal | None = None
+
+
+def wire_form(command: Command) -> dict[str, object]:
+    """Return a command as it goes over the wire."""
+    return command.model_dump(mode="json", exclude_none=True)
 
 
 class JointRefusalCode(StrEnum):
@@ -34,10 +57,4 @@ JOINT_REFUSALS: dict[JointRefusalCode, RefusalText] = {
 
 def refuse_joint(code: JointRefusalCode, **facts: object) -> Refusal:
     """Word the refusal `code` with the facts of the case."""
-    text = JOINT_REFUSALS[code]
-    return Refusal(
-        code=code.value,
-        message=text.fact.format(**facts),
-        remedy=text.remedy.format(**facts),
-        rule=text.rule,
-    )
+    return worded(code.value, JOINT_REFUSALS[code], **facts)

@@ -115,7 +115,7 @@ def _movement(order: Order, kind: MovementKind, name: str, at: datetime, *entrie
 def _charge(order: Order, charged_at: datetime) -> Movement:
     payment = order.payment
     total = payment.captured_minor
-    points = total if payment.method is PaymentMethod.POINTS else min(payment.points_minor, total)
+    points = payment.shares(total).get(PaymentMethod.POINTS, 0)
     fee = min(order.shipping_fee_minor, total) if order.fulfilment is Fulfilment.MARKETPLACE else 0
     entries = (
         (PROVIDER_CLEARING, total - points),

@@ -3,26 +3,25 @@
 Policy: S6. One confirmation per order, and the shipping fee that is saved goes back on each order that names one.
 """
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from domain.base import Code, Form, Instant, Line60, Money, OrderNumber, Value
-from domain.commands import Command, RefundForm, Ship
+from domain.base import Code, Form, Instant, Line60, Money, OrderNumber, Value, content_digest, read_form
+from domain.commands import RefundForm, Ship
 from domain.money import format_money
 from domain.order import Actor, Fulfilment, Status
-from domain.policy import describe_errors
 from domain.refund import RefundReason
 from domain.refusals import Refusal
 from domain.views import OrderView
 
 MAX_ORDERS = 20
 """Orders in one parcel."""
+MAX_PARCEL_BYTES = 65_536
+"""Largest form of a parcel on the wire."""
 MEMOS = {
     "en": "Sent in one parcel with other orders of yours: the shipping fee saved is refunded.",
     "ja": "ほかのご注文と同じ荷物で発送したため、節約できた配送料を返金します。",
@@ -63,16 +62,20 @@ class Parcel(Form):
 
     def content(self) -> str:
         """Return the SHA-256 of the parcel's content, by which a repeated one is compared (S6)."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+        return content_digest(self.model_dump(mode="json"))
 
 
 class CheckedOrder(Value):
-    """An order that may travel in the parcel: who confirms it, its buyer's language, its own clock when it was looked at."""
+    """An order that may travel in the parcel: who confirms it, its buyer's language, its own clock when it was looked at.
+
+    `address_digest` is of the address it had then, None in what was looked at before there was one.
+    """
 
     order_number: str
     actor: Actor
     language: str
     clock: Instant
+    address_digest: str | None = None
 
 
 class ParcelChecked(Value):
@@ -80,21 +83,6 @@ class ParcelChecked(Value):
 
     orders: tuple[CheckedOrder, ...] = ()
     errors: tuple[str, ...] = ()
-
-
-class OrderCommand(Value):
-    """One command to one order: its form on the wire, and the id of the Update that carries it."""
-
-    order_number: str
-    name: str
-    payload: Mapping[str, object]
-    update_id: str
-
-
-class CommandAnswer(Value):
-    """How an order answered a command: `refusal` is None where it was carried out."""
-
-    refusal: Refusal | None = None
 
 
 class ParcelOrderResult(Value):
@@ -117,12 +105,7 @@ class ParcelResult(Value):
 
 def parse_parcel(payload: object) -> Parcel:
     """Read a parcel from decoded JSON; raises ParcelError with all errors at once."""
-    try:
-        return Parcel.model_validate_json(json.dumps(payload))
-    except ValidationError as error:
-        raise ParcelError(describe_errors(error)) from None
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ParcelError(f"input: {error}") from None
+    return read_form(Parcel, payload, "parcel", ParcelError, MAX_PARCEL_BYTES)
 
 
 def parcel_errors(parcel: Parcel, found: Mapping[str, OrderView | None]) -> list[str]:
@@ -192,17 +175,19 @@ def checked(order: OrderView, clock: datetime) -> CheckedOrder:
         actor=Actor.SELLER if by_seller else Actor.OPERATOR,
         language=order.buyer.language if order.buyer else "en",
         clock=clock,
+        address_digest=order.address.digest() if order.address else None,
     )
 
 
 def ship_command(parcel: Parcel, order: CheckedOrder) -> Ship:
-    """Return the confirmation of everything left of one order, asked for when the order was looked at."""
+    """Return the confirmation of everything left of one order, to the address it had when it was looked at (S6)."""
     return Ship(
         actor=order.actor,
         id=_command_id(parcel, order, "ship"),
         requested_at=order.clock,
         carrier=parcel.carrier,
         tracking_number=parcel.tracking_number,
+        expected_address=order.address_digest,
     )
 
 
@@ -220,8 +205,3 @@ def refund_command(parcel: Parcel, order: CheckedOrder, saved: Money) -> RefundF
 
 def _command_id(parcel: Parcel, order: CheckedOrder, name: str) -> str:
     return f"{parcel.parcel_id}/{order.order_number}/{name}"
-
-
-def wire_form(command: Command) -> dict[str, object]:
-    """Return a command as it goes over the wire."""
-    return command.model_dump(mode="json", exclude_none=True)

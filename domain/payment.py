@@ -5,6 +5,7 @@ Policy: E7, S2, C9, P5.
 
 from datetime import datetime
 
+from domain.base import wallet_of
 from domain.commands import Command, Edit, PayAgain, Ship
 from domain.conditions import edited_lines, edited_total, in_review
 from domain.deadlines import DeadlineName
@@ -195,7 +196,7 @@ def paid_again(order: Order, command: Command, at: datetime) -> Order:
     assert isinstance(command, PayAgain)  # noqa: S101 - narrows the type
     given = order.payment.model_copy(update={"method": PaymentMethod.CARD})
     if command.points_minor is not None:
-        wallet = given.wallet or f"points-{order.buyer.buyer_id}" if command.points_minor else given.wallet
+        wallet = given.wallet or wallet_of(order.buyer.buyer_id) if command.points_minor else given.wallet
         given = given.model_copy(update={"points_chosen": command.points_minor, "wallet": wallet})
     changed = order.with_(payment=given)
     return authorize_anew(changed, command.card, payment_target(order.payment.status, "pay_again"))

@@ -3,15 +3,27 @@
 Policy: P1, P3, P5, P7.
 """
 
-import hashlib
-import json
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from domain.base import CardToken, Code, Form, Line120, Minor, Money, OrderNumber, Quantity, Value
+from domain.base import (
+    CardToken,
+    Code,
+    Form,
+    Line120,
+    Minor,
+    Money,
+    OrderNumber,
+    Quantity,
+    Value,
+    content_digest,
+    read_form,
+    wallet_of,
+)
 from domain.effects import Authorize, Reservation
 from domain.order import (
     Actor,
@@ -30,7 +42,7 @@ from domain.order import (
     ReviewStatus,
     Status,
 )
-from domain.policy import PolicySnapshot, describe_errors
+from domain.policy import PolicySnapshot
 from domain.refund import PaymentMethod
 from domain.views import OrderView
 
@@ -106,7 +118,7 @@ class Placement(Form):
         # What a placement has not always had counts only where it is given, so that an order is known for what it was.
         ordered = {name: value for name, value in ordered.items() if name not in _ADDED or value is not None}
         ordered["payment"] = {name: value for name, value in ordered["payment"].items() if value}
-        return hashlib.sha256(json.dumps(ordered, sort_keys=True).encode()).hexdigest()
+        return content_digest(ordered)
 
 
 class PlaceOrder(Value):
@@ -119,13 +131,13 @@ class PlaceOrder(Value):
 def cart_errors(quantities: Sequence[tuple[str, int]]) -> list[str]:
     """Return what is wrong with a cart of (sku, units), each error with its limit (P1)."""
     errors = []
-    skus = [sku for sku, _ in quantities]
+    skus = Counter(sku for sku, _ in quantities)
     units = sum(count for _, count in quantities)
-    if len(skus) > MAX_ITEMS:
-        errors.append(f"lines: {len(skus)} items in the cart; at most {MAX_ITEMS} distinct items")
-    twice = sorted({sku for sku in skus if skus.count(sku) > 1})
+    if len(quantities) > MAX_ITEMS:
+        errors.append(f"lines: {len(quantities)} items in the cart; at most {MAX_ITEMS} distinct items")
+    twice = sorted(sku for sku, count in skus.items() if count > 1)
     errors += [f"lines: {sku} is named twice; name each item once" for sku in twice]
-    if len(skus) == 1 and units > MAX_UNITS_OF_ONE:
+    if len(quantities) == 1 and units > MAX_UNITS_OF_ONE:
         errors.append(f"lines: {units} units of one single item; at most {MAX_UNITS_OF_ONE}")
     elif units > MAX_UNITS:
         errors.append(f"lines: {units} units in the cart; at most {MAX_UNITS} in all")
@@ -135,18 +147,10 @@ def cart_errors(quantities: Sequence[tuple[str, int]]) -> list[str]:
 def parse_placement(payload: object) -> Placement:
     """Read a placement from decoded JSON; raises PlacementError with all errors at once."""
     try:
-        text = json.dumps(payload)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise PlacementError(f"input: {error}") from None
-    if len(text) > MAX_PLACEMENT_BYTES:
-        raise PlacementError(f"input: {len(text)} bytes; at most {MAX_PLACEMENT_BYTES}")
-    try:
-        return Placement.model_validate_json(text)
-    except ValidationError as error:
+        return read_form(Placement, payload, "placement", PlacementError, MAX_PLACEMENT_BYTES)
+    except PlacementError as error:
         # The cart as a whole is only looked at once its fields are right; its errors are to be told all the same.
-        raise PlacementError("; ".join([describe_errors(error), *_cart_errors_of(payload, str(error))])) from None
-    except RecursionError:
-        raise PlacementError("input: nested too deeply; give one placement") from None
+        raise PlacementError("; ".join([str(error), *_cart_errors_of(payload, str(error))])) from None
 
 
 def _cart_errors_of(payload: object, told: str) -> list[str]:
@@ -188,6 +192,11 @@ def placed_total(placement: Placement, policy: PolicySnapshot) -> int:
     return items + policy.shipping_options[placement.shipping_option]
 
 
+def review_needed(total_minor: int, policy: PolicySnapshot) -> bool:
+    """Whether an order of this total, in minor units, is held for review when it is placed (G4)."""
+    return policy.review_above_minor is not None and total_minor > policy.review_above_minor
+
+
 def open_order(place: PlaceOrder, placed_at: datetime) -> Order:
     """Return the Pending order that `place` starts at `placed_at`; raises PlacementError where the policy forbids it.
 
@@ -201,8 +210,7 @@ def open_order(place: PlaceOrder, placed_at: datetime) -> Order:
         for line in placement.lines
     )
     total = placed_total(placement, policy)
-    above = policy.review_above_minor
-    held = above is not None and total > above
+    held = review_needed(total, policy)
     return Order(
         number=placement.order_number,
         content=placement.content(),
@@ -232,7 +240,7 @@ def open_order(place: PlaceOrder, placed_at: datetime) -> Order:
 
 
 def _payment(placement: Placement, total: int) -> Payment:
-    paid, wallet = placement.payment, f"points-{placement.buyer.buyer_id}"
+    paid, wallet = placement.payment, wallet_of(placement.buyer.buyer_id)
     reference = authorization_reference(placement.order_number, 1)
     return Payment(
         status=PaymentStatus.AUTHORIZING,

@@ -13,6 +13,7 @@ from zoneinfo import available_timezones
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from domain.base import Code, Email, Form, Line60, Minor, Value, format_duration, parse_duration
+from domain.base import describe_errors as describe_errors  # noqa: PLC0414 - read from here by its users outside
 from domain.refund import PaymentMethod
 
 
@@ -214,14 +215,6 @@ class Policy(Form):
         )
 
 
-def _bound(context: Mapping[str, Any]) -> str | None:
-    """Word the bound of a duration as people write it."""
-    for key, word in (("le", "at most"), ("ge", "at least")):
-        if isinstance(context.get(key), timedelta):
-            return f"must be {word} {format_duration(context[key])}"
-    return None
-
-
 def _checked_windows(chosen: Mapping[str, Any], where: str) -> PolicyWindows:
     unknown = sorted(set(chosen) - set(PolicyWindows.model_fields))
     if unknown:
@@ -232,35 +225,6 @@ def _checked_windows(chosen: Mapping[str, Any], where: str) -> PolicyWindows:
         return PolicyWindows.model_validate(dict(chosen))
     except ValidationError as error:
         raise PolicyError(f"{where}: {describe_errors(error, frozenset())}") from None
-
-
-PRIVATE = frozenset(
-    {"card", "name", "email", "phone", "recipient", "line1", "line2", "city", "region", "postal_code", "note"}
-    | {"text", "memo", "comment", "consent"}
-)
-"""Fields whose value no error repeats: errors are kept in histories and logs."""
-_HOLD_PRIVATE = frozenset({"shipping_address", "address", "buyer", "payment"})
-
-
-def describe_errors(error: ValidationError, private: frozenset[str] = PRIVATE) -> str:
-    """Say all errors of a validation at once, each with field, value and limit; of `private` fields no value."""
-    told = []
-    errors = error.errors()
-    for each in errors:
-        where = each["loc"]
-        if each["type"] == "too_short" and any(other["loc"][: len(where)] == where != other["loc"] for other in errors):
-            # A list is "too short" only because its bad items, told by themselves, were left out.
-            continue
-        field = ".".join(str(part) for part in each["loc"]) or "input"
-        message = _bound(each.get("ctx", {})) or each["msg"].removeprefix("Value error, ")
-        value = each.get("input")
-        unasked = bool(private) and each["type"] == "extra_forbidden"
-        hidden = unasked or isinstance(value, dict | list) or each["type"] == "missing"
-        hidden = hidden or (bool(private) and not _HOLD_PRIVATE.isdisjoint(each["loc"][-1:]))
-        hidden = hidden or not private.isdisjoint(each["loc"])
-        shown = "" if hidden else f" (got {str(value)[:60]!r})"
-        told.append(f"{field}: {message}{shown}")
-    return "; ".join(told)
 
 
 def load_policy(text: str) -> Policy:

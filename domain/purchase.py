@@ -3,15 +3,13 @@
 Policy: P1, P2, P5.
 """
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from domain.base import Code, Form, Instant, OrderNumber, Value
+from domain.base import Code, Form, Instant, OrderNumber, Value, content_digest, read_form
 from domain.order import Address, Business, Buyer, Fulfilment
 from domain.placement import (
     MAX_PLACEMENT_BYTES,
@@ -22,8 +20,9 @@ from domain.placement import (
     PlaceOrder,
     cart_errors,
     check_against_policy,
+    placed_total,
 )
-from domain.policy import PolicySnapshot, describe_errors
+from domain.policy import PolicySnapshot
 from domain.refunding import allocate
 from domain.refusals import Refusal, RefusalCode, refuse
 
@@ -78,7 +77,7 @@ class Purchase(Form):
 
     def content(self) -> str:
         """Return the SHA-256 of what the buyer ordered, by which a repeated purchase is compared (P2, P3)."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+        return content_digest(self.model_dump(mode="json"))
 
 
 class PlacePurchase(Value):
@@ -130,17 +129,7 @@ def _whole_cart_errors(parts: Sequence[PurchasePart]) -> list[str]:
 
 def parse_purchase(payload: object) -> Purchase:
     """Read a purchase from decoded JSON; raises PlacementError with all errors at once."""
-    try:
-        text = json.dumps(payload)
-        if len(text) > MAX_PLACEMENT_BYTES:
-            raise PlacementError(f"input: {len(text)} bytes; at most {MAX_PLACEMENT_BYTES}")
-        return Purchase.model_validate_json(text)
-    except ValidationError as error:
-        raise PlacementError(describe_errors(error)) from None
-    except RecursionError:
-        raise PlacementError("input: nested too deeply; give one purchase") from None
-    except (TypeError, ValueError) as error:
-        raise error if isinstance(error, PlacementError) else PlacementError(f"input: {error}") from None
+    return read_form(Purchase, payload, "purchase", PlacementError, MAX_PLACEMENT_BYTES)
 
 
 def placement_of(purchase: Purchase, part: PurchasePart, points_minor: int = 0) -> Placement:
@@ -185,7 +174,7 @@ def split(place: PlacePurchase) -> tuple[PlaceOrder, ...]:
         raise PlacementError(f"policies: {len(policies)} for {len(purchase.parts)} parts; give one for each part")
     bare = [placement_of(purchase, part) for part in purchase.parts]
     _check(bare, policies)
-    totals = [_total(part, policy) for part, policy in zip(purchase.parts, policies, strict=True)]
+    totals = [placed_total(part, policy) for part, policy in zip(bare, policies, strict=True)]
     if not purchase.payment.points_minor:
         return _with_policies(bare, policies)
     shares = spread_points(purchase.payment.points_minor, totals)
@@ -208,11 +197,6 @@ def _check(placements: Sequence[Placement], policies: Sequence[PolicySnapshot]) 
             errors.append(f"parts.{position}: {error}")
     if errors:
         raise PlacementError("; ".join(errors))
-
-
-def _total(part: PurchasePart, policy: PolicySnapshot) -> int:
-    items = sum(line.quantity * line.unit_price.amount_minor for line in part.lines)
-    return items + policy.shipping_options[part.shipping_option]
 
 
 def reservation_refusal(orders: Sequence[PlaceOrder], answer: PurchaseReserved) -> Refusal | None:

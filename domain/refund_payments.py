@@ -92,11 +92,8 @@ def with_refund(order: Order, refund: Refund) -> Order:
 
 def _parts(order: Order, amount: int, sequence: int, at: datetime) -> tuple[RefundPart, ...]:
     payment, parts = order.payment, []
-    points = payment.points_minor if payment.method is PaymentMethod.CARD else 0
-    paid = [(payment.method, payment.reference, payment.captured_minor - points)]
-    if points and payment.points_reference is not None:
-        paid.append((PaymentMethod.POINTS, payment.points_reference, points))
-    for method, reference, charged in paid:
+    for method, charged in payment.shares(payment.captured_minor).items():
+        reference = payment.reference if method is payment.method else payment.points_reference
         gone = (part for refund in order.refunds if refund.of_charge for part in refund.parts)
         back = sum(part.amount_minor for part in gone if part.payment_reference == reference)
         share = min(amount, charged - back)

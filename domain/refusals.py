@@ -108,6 +108,7 @@ class RefusalCode(StrEnum):
     TEMPLATE_NOT_OFFERED = "TEMPLATE_NOT_OFFERED"
     ALREADY_RATED = "ALREADY_RATED"
     RATING_NOT_OPEN = "RATING_NOT_OPEN"
+    ADDRESS_CHANGED = "ADDRESS_CHANGED"
 
 
 _R = RefusalCode
@@ -389,15 +390,20 @@ REFUSALS: dict[RefusalCode, RefusalText] = {
         "a cancelled order is rated where the seller had caused its cancellation",
         "C13",
     ),
+    _R.ADDRESS_CHANGED: RefusalText(
+        "order {number} goes to another address than the parcel that it was to travel in",
+        "take it out of that parcel, and confirm it by itself to the address on the order",
+        "S6",
+    ),
 }
 
 
 def refuse(code: RefusalCode, rule: str | None = None, **facts: object) -> Refusal:
     """Word the refusal `code` with the facts of the case; `rule` replaces the table's rule where another one applies."""
-    text = REFUSALS[code]
-    return Refusal(
-        code=code.value,
-        message=text.fact.format(**facts),
-        remedy=text.remedy.format(**facts),
-        rule=rule or text.rule,
-    )
+    return worded(code.value, REFUSALS[code], rule, **facts)
+
+
+def worded(code: str, text: RefusalText, rule: str | None = None, /, **facts: object) -> Refusal:
+    """Return the refusal that `text` words with the facts of the case, for the codes of whatever table."""
+    message, remedy = (each.format(**facts) for each in (text.fact, text.remedy))
+    return Refusal(code=code, message=message, remedy=remedy, rule=rule or text.rule)

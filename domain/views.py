@@ -103,6 +103,16 @@ class OrderView(Value):
     """Every money movement of the order, for the ledger."""
     erased_at: Instant | None = None
 
+    @property
+    def items_minor(self) -> int:
+        """Price of all lines, in minor units."""
+        return sum(line.quantity * line.unit_price_minor for line in self.lines)
+
+    @property
+    def ship_by(self) -> datetime:
+        """The instant after which a shipment is late (S3)."""
+        return max(self.expected_ship_at, self.verified_at or self.expected_ship_at)
+
 
 def view(order: Order, now: datetime, viewer: Actor = Actor.OPERATOR) -> OrderView:
     """Return what `viewer` may see of `order` at `now`.

@@ -5,10 +5,9 @@ again under the same id as a Signal, which the server keeps. `requested_at` is s
 """
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -22,12 +21,13 @@ from temporalio.client import (
     WorkflowUpdateRPCTimeoutOrCancelledError,
     WorkflowUpdateStage,
 )
-from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.answers import closed_refusal, refusal_of
 from activities.order_clock import clock_of
-from domain.base import format_instant
-from domain.commands import MAX_COMMAND_BYTES, UnreadableCommandError, parse_command
+from domain.base import order_id
+from domain.commands import UnreadableCommandError, parse_command
 from domain.order import Actor, Flag, HistoryEntry, Status
 from domain.placement import Placement, PlacementError, PlaceOrder, check_against_policy
 from domain.policy import Policy, PolicyError, PolicySnapshot
@@ -35,7 +35,6 @@ from domain.refusals import Refusal, RefusalCode, refuse
 from domain.views import OrderView
 from workflows.connection import begin_order
 from workflows.display import FLAGS, NEXT_DEADLINE, SELLER, STATUS
-from workflows.inputs import OrderResult
 from workflows.wire import update_id
 
 TAKEN_UP_WITHIN = timedelta(seconds=4)
@@ -105,7 +104,7 @@ class OrderClient:
 
     def handle(self, number: str) -> WorkflowHandle[Any, Any]:
         """Return the workflow handle of an order."""
-        return self.temporal.get_workflow_handle(f"order-{number}")
+        return self.temporal.get_workflow_handle(order_id(number))
 
     async def place(self, placement: Placement) -> Placed:
         """Start the order; the same number with the same content attaches, with other content is refused (P3).
@@ -153,7 +152,7 @@ class OrderClient:
         while True:
             found = await self.describe(number)
             if found.status is WorkflowExecutionStatus.FAILED:
-                raise await self._failure(number)
+                raise await failure(self.handle(number))
             attributes = found.typed_search_attributes
             # A flag that an order is placed with says nothing of what has become of it.
             flags = set(attributes.get(FLAGS) or ()) - {Flag.IN_REVIEW.value}
@@ -161,14 +160,6 @@ class OrderClient:
             if not undecided or asyncio.get_running_loop().time() > end:
                 return found
             await asyncio.sleep(0.05)
-
-    async def _failure(self, number: str) -> Exception:
-        try:
-            await self.handle(number).result()
-        except Exception as error:  # noqa: BLE001 - the failure is the answer
-            refusal = refusal_of(error)
-            return RefusedError(refusal) if refusal else error
-        return UnreachableError(f"order {number} did not fail")
 
     async def command(
         self,
@@ -192,8 +183,6 @@ class OrderClient:
             command = parse_command(name, payload)
         except UnreadableCommandError as error:
             raise InputError(str(error)) from None
-        if (size := len(json.dumps(payload).encode())) > MAX_COMMAND_BYTES:
-            raise InputError(f"command: {size} bytes; at most {MAX_COMMAND_BYTES}")
         handle = self.handle(number)
         try:
             taken_up = await self._update(handle, name, payload, update_id(name, command, command_id))
@@ -203,7 +192,7 @@ class OrderClient:
             return Reply(command_id, await _answer(taken_up))
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
-                raise RefusedError(await self._closed(number)) from error
+                raise RefusedError(await closed_refusal(number, handle, await self.describe(number))) from error
             raise unreachable(error) from error
 
     async def _update(
@@ -225,20 +214,6 @@ class OrderClient:
             if error.status in _NO_ANSWER:
                 return None
             raise
-
-    async def _closed(self, number: str) -> Refusal:
-        """Say why a closed order takes no command (C13)."""
-        found = await self.describe(number)
-        closed_at = format_instant(found.close_time or datetime.now(UTC))
-        if found.status is WorkflowExecutionStatus.FAILED:
-            return refuse(RefusalCode.ORDER_REFUSED, number=number)
-        if found.status is not WorkflowExecutionStatus.COMPLETED:
-            return refuse(RefusalCode.ORDER_ENDED, number=number, closed_at=closed_at)
-        result = OrderResult.model_validate(await self.handle(number).result())
-        code = RefusalCode.ORDER_COMPLETED if result.status == Status.COMPLETED else RefusalCode.ORDER_CANCELLED
-        return refuse(
-            code, number=number, closed_at=format_instant(result.closed_at) if result.closed_at else closed_at
-        )
 
     async def describe(self, number: str) -> WorkflowExecutionDescription:
         """Return Temporal's description of the order; raises InputError when there is none of that number."""
@@ -302,7 +277,7 @@ class OrderClient:
             async for each in self.temporal.list_workflows(" AND ".join(clauses), limit=limit):
                 found = each.typed_search_attributes
                 yield Listed(
-                    number=each.id.removeprefix("order-"),
+                    number=each.id.removeprefix(order_id("")),
                     status=found.get(STATUS) or "unknown",
                     seller_id=found.get(SELLER) or "",
                     deadline=found.get(NEXT_DEADLINE),
@@ -325,12 +300,14 @@ async def _answer(update: WorkflowUpdateHandle[OrderView]) -> OrderView | None:
         raise RefusedError(refusal) from error
 
 
-def refusal_of(error: BaseException) -> Refusal | None:
-    """Return the refusal that an error of Temporal carries, None where it carries none."""
-    cause = error.__cause__
-    if isinstance(cause, ApplicationError) and cause.details:
-        return Refusal.model_validate(cause.details[0])
-    return None
+async def failure(handle: WorkflowHandle[Any, Any]) -> Exception:
+    """Return why a workflow failed: RefusedError where it was refused, the error itself where it was not."""
+    try:
+        await handle.result()
+    except Exception as error:  # noqa: BLE001 - the failure is the answer
+        refusal = refusal_of(error)
+        return RefusedError(refusal) if refusal else error
+    return UnreachableError(f"{handle.id} did not fail")
 
 
 def unreachable(error: RPCError) -> Exception:

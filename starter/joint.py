@@ -7,7 +7,6 @@ from typing import Any
 
 from pydantic import BaseModel
 from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
-from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
@@ -16,7 +15,8 @@ from domain.parcel import Parcel, ParcelResult
 from domain.placement import PlacementError
 from domain.purchase import PlacePurchase, Purchase, PurchaseResult, placement_of, split
 from domain.refusals import Refusal
-from starter.client import InputError, OrderClient, RefusedError, UnreachableError, refusal_of, unreachable
+from starter.client import InputError, OrderClient, RefusedError, UnreachableError, failure, unreachable
+from workflows.connection import begin
 
 
 @dataclass(frozen=True)
@@ -67,15 +67,8 @@ async def _start(
 ) -> Started:
     known_as = f"{kind}-{name}"
     try:
-        handle: WorkflowHandle[Any, Any] = await client.temporal.start_workflow(
-            kind,
-            given,
-            id=known_as,
-            task_queue=client.task_queue,
-            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
-            memo={"content": content},
-            static_summary=told[:200],
+        handle = await begin(
+            client.temporal, client.task_queue, kind, given, known_as=known_as, content=content, told=told[:200]
         )
         return Started(handle, attached=False)
     except WorkflowAlreadyStartedError:
@@ -118,14 +111,5 @@ async def _result(started: Started, within: timedelta) -> Any:
     if found.status is WorkflowExecutionStatus.COMPLETED:
         return await started.handle.result()
     if found.status is WorkflowExecutionStatus.FAILED:
-        raise await _failure(started.handle)
+        raise await failure(started.handle)
     raise UnreachableError(f"{found.id} was ended from outside; start it again with the same content")
-
-
-async def _failure(handle: WorkflowHandle[Any, Any]) -> Exception:
-    try:
-        await handle.result()
-    except Exception as error:  # noqa: BLE001 - the failure is the answer
-        refusal = refusal_of(error)
-        return RefusedError(refusal) if refusal else error
-    return UnreachableError(f"{handle.id} did not fail")

@@ -62,7 +62,7 @@ def charged(language: str = "en", **changes: Any) -> OrderView:
             Line(sku="111", title="赤い茶碗", quantity=2, unit_price_minor=500),
             Line(sku="222", title="青い皿", quantity=1, unit_price_minor=200),
         ),
-        "shipping_option": "777",
+        "shipping_option": "standard",
         "shipping_fee_minor": 99,
         "total_minor": 1299,
         "payment": payment,

@@ -156,7 +156,7 @@ def make_view(language: str = "en", **changes: Any) -> OrderView:
             Line(sku="111", title="赤い茶碗", quantity=2, unit_price_minor=60000, shipped=1),
             Line(sku="222", title="青い皿", quantity=1, unit_price_minor=9000),
         ),
-        "shipping_option": "777",
+        "shipping_option": "standard",
         "shipping_fee_minor": 900,
         "total_minor": 129900,
         "placed_at": T0,
@@ -174,7 +174,12 @@ def make_view(language: str = "en", **changes: Any) -> OrderView:
         ),
         "reductions": (
             Reduction(
-                quantities={"111": 1, "999": 2}, actor=Actor.SELLER, reason="no_inventory", consent="はい", at=T0
+                quantities={"111": 1, "999": 2},
+                actor=Actor.SELLER,
+                reason="no_inventory",
+                consent="はい",
+                at=T0,
+                titles={"111": "赤い茶碗", "999": "白い鉢"},
             ),
         ),
         "refunds": (make_refund(),),

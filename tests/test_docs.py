@@ -13,6 +13,8 @@ from docs import generate, meanings, reference
 from domain.cases import CASE_ROWS
 from domain.commands import COMMANDS
 from domain.deadlines import DeadlineName
+from domain.documents import DOCUMENT_REFUSALS, DocumentRefusalCode
+from domain.joint import JOINT_REFUSALS, JointRefusalCode
 from domain.lifecycle import PAYMENT_ROWS, REQUEST_ROWS, ROWS
 from domain.order import Actor, Flag, PaymentStatus, Status
 from domain.policy import MarketplacePolicy, PolicyWindows, SellerPolicy
@@ -21,12 +23,13 @@ from domain.refusals import REFUSALS, RefusalCode
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(page for page in (*(ROOT / "docs").glob("*.md"), ROOT / "README.md") if page.exists())
 KNOWN_RULES = {f"{letter}{number}" for letter, (_, last) in meanings.CHAPTERS.items() for number in range(1, last + 1)}
+REFUSAL_CODES = (*RefusalCode, *JointRefusalCode, *DocumentRefusalCode)
 NAMED_RULES = (
     {row.rule for row in ROWS}
     | {row.rule for row in PAYMENT_ROWS}
     | {row.rule for row in REQUEST_ROWS}
     | {row.rule for row in CASE_ROWS}
-    | {text.rule for text in REFUSALS.values()}
+    | {text.rule for table in (REFUSALS, JOINT_REFUSALS, DOCUMENT_REFUSALS) for text in table.values()}
 )
 
 
@@ -85,10 +88,19 @@ def test_every_state_flag_deadline_and_window_has_a_meaning() -> None:
 
 
 @pytest.mark.rule("D4")
-@pytest.mark.parametrize("name", [*Status, *Flag, *DeadlineName, *PolicyWindows.model_fields, *RefusalCode, *COMMANDS])
+@pytest.mark.parametrize(
+    "name", [*Status, *Flag, *DeadlineName, *PolicyWindows.model_fields, *REFUSAL_CODES, *COMMANDS]
+)
 def test_lifecycle_page_names_everything(name: str) -> None:
     """Every state, flag, deadline, window, refusal code and command stands on the page of the lifecycle."""
     assert f"`{name}`" in page("lifecycle.md") or f"### {name}\n" in page("lifecycle.md")
+
+
+@pytest.mark.rule("D4")
+def test_no_two_refusals_share_a_code() -> None:
+    """Orders, what spans several of them, and documents have tables of their own, each with all of its codes."""
+    worded = [code.value for table in (REFUSALS, JOINT_REFUSALS, DOCUMENT_REFUSALS) for code in table]
+    assert len(set(worded)) == len(worded) and sorted(worded) == sorted(code.value for code in REFUSAL_CODES)
 
 
 @pytest.mark.rule("D4")

@@ -8,20 +8,20 @@ from domain_kit import NEW_ADDRESS, T0, Json, Scene, cart, line, policy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.commands import RefundForm, Ship, parse_command
-from domain.joint import JOINT_REFUSALS, JointRefusalCode, refuse_joint
-from domain.order import Actor, Fulfilment
+from domain.commands import RefundForm, Ship, digest, parse_command
+from domain.joint import JOINT_REFUSALS, JointRefusalCode, refuse_joint, wire_form
+from domain.order import Actor, Fulfilment, Status
 from domain.parcel import (
     MEMOS,
+    CheckedOrder,
     ParcelError,
     checked,
     parcel_errors,
     parse_parcel,
     refund_command,
     ship_command,
-    wire_form,
 )
-from domain.placement import PlacementError, first_authorization, open_order
+from domain.placement import PlacementError, first_authorization, open_order, parse_placement
 from domain.purchase import (
     PlacePurchase,
     Purchase,
@@ -198,6 +198,16 @@ def test_a_purchase_is_known_by_its_content() -> None:
     assert other.content() != one.content()
 
 
+@pytest.mark.rule("P2", "P3", "S6")
+def test_the_digests_of_content_stay_what_they_were() -> None:
+    """A purchase, a parcel or an order that is running attaches to its own content after a deploy too."""
+    assert parse_purchase(bought()).content() == "93d4a24daa1c9c74371ef02a1c7a5b1e75a7180b4d04795bf9d71135ec19e993"
+    assert (
+        parse_parcel(parcel(300, None)).content() == "b516ea511499e57408e2eaf1ce3c2561a7af4ded21cdb751eadf9fb80837861d"
+    )
+    assert parse_placement(cart()).content() == "ae5f88ddbc0923a0fd6dfbd894a561818dddf65dd5841793c659d70fb2048838"
+
+
 def parcel(*saved: int | None, currency: str = "JPY", **changes: Any) -> Json:
     """Return a parcel of as many orders as `saved` has amounts, as it comes in."""
     orders = [
@@ -324,6 +334,58 @@ def test_the_commands_of_a_parcel_are_carried_out_by_the_order(fulfilment: Fulfi
     ]
     assert made[0].status is RefundStatus.REQUESTED
     assert [each.tracking_number for each in scene.order.shipments] == ["T-9"]
+
+
+def to_one_address(scene: Scene) -> Json:
+    """Return the fields of a parcel's confirmation of an order as it is now."""
+    fields = wire_form(ship_command(parse_parcel(parcel()), checked(view(scene.order, scene.now), scene.now)))
+    return {name: value for name, value in fields.items() if name not in ("actor", "requested_at")}
+
+
+@pytest.mark.rule("S6", "E1")
+def test_an_order_whose_address_changed_does_not_travel_in_the_parcel() -> None:
+    """Edited after it was looked at, it is refused and stays as it was; by itself it is confirmed to its new address."""
+    scene = unshipped(0)
+    command = to_one_address(scene)
+    assert not any(word in str(command) for word in ("Hanako", "Shibuya"))
+    assert scene.send("edit", "buyer", shipping_address=NEW_ADDRESS) is None
+    refusal = scene.send("ship", "seller", **command)
+    assert refusal is not None and (refusal.code, refusal.rule) == ("ADDRESS_CHANGED", "S6")
+    assert "Osaka" not in str(refusal) and number(0) in refusal.message and "by itself" in refusal.remedy
+    assert scene.order.status is Status.UNSHIPPED and not scene.order.payment.captured_minor
+    assert scene.send("ship", "seller", carrier="Yamato", tracking_number="T-10") is None
+
+
+@pytest.mark.rule("S6")
+def test_an_order_that_changed_elsewhere_travels_in_the_parcel() -> None:
+    """Another quantity is no other address; nor is an address that was changed and changed back."""
+    scene = unshipped(0)
+    command = to_one_address(scene)
+    assert scene.send("edit", "buyer", shipping_address=NEW_ADDRESS) is None
+    back = {"shipping_address": cart()["shipping_address"], "lines": [{"sku": "A", "quantity": 1}]}
+    assert scene.send("edit", "buyer", **back) is None
+    assert scene.send("ship", "seller", **command) is None
+
+
+@pytest.mark.rule("S6")
+def test_an_order_that_was_confirmed_in_the_parcel_stays_confirmed() -> None:
+    """The same confirmation again has its first answer, and the address can no longer change (E8)."""
+    scene = unshipped(0)
+    command = to_one_address(scene)
+    assert scene.send("ship", "seller", **command) is None
+    edit = scene.send("edit", "buyer", shipping_address=NEW_ADDRESS)
+    assert edit is not None and edit.code == "ALREADY_SHIPPED"
+    assert scene.send("ship", "seller", **command) is None and len(scene.order.shipments) == 1
+
+
+@pytest.mark.rule("S6", "D3")
+def test_a_confirmation_without_an_expected_address_is_what_it_always_was() -> None:
+    """Its content has the digest that running orders know it by, and one that an older engine looked at expects nothing."""
+    command = parse_command("ship", {"actor": "seller", "id": "x", "carrier": "Yamato", "tracking_number": "T-9"})
+    assert digest("ship", command) == "328681f64ffa9d7062592bb5f444720fdbf2f721218f9f1c91f02ad52ffb384b"
+    scene = unshipped(0)
+    old = checked(view(scene.order, scene.now), scene.now).model_dump(exclude={"address_digest"})
+    assert "expected_address" not in wire_form(ship_command(parse_parcel(parcel()), CheckedOrder.model_validate(old)))
 
 
 @pytest.mark.rule("P2", "S6")

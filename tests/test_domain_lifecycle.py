@@ -248,7 +248,7 @@ def test_every_row_names_rules_that_exist() -> None:
 def test_every_refusal_is_worded_and_used() -> None:
     """Every refusal code has fact, remedy and rule, and the engine uses each."""
     assert set(REFUSALS) == set(RefusalCode)
-    folders = [ROOT / name for name in ("domain", "workflows", "starter", "web")]
+    folders = [ROOT / name for name in ("domain", "activities", "workflows", "starter", "web")]
     source = "\n".join(path.read_text("utf-8") for folder in folders for path in folder.glob("*.py"))
     for code, text in REFUSALS.items():
         assert text.fact, code

@@ -3,6 +3,9 @@
 import pytest
 from domain_kit import CARD_AND_POINTS, DAY, PARCEL, POINTS, T0, Json, Scene, code, every_method, unshipped
 
+from domain.order import Payment, PaymentStatus
+from domain.refund import PaymentMethod
+
 LESS: Json = {"lines": [{"sku": "A", "quantity": 1}]}
 
 
@@ -30,3 +33,28 @@ def test_no_edit_changes_the_total_while_a_charge_is_in_doubt() -> None:
     assert code(scene, "edit", **LESS) == "CHARGE_IN_DOUBT"
     assert code(scene, "ship", "seller", **PARCEL) is None
     assert scene.settle().partners.charged == scene.order.total_minor == 3000
+
+
+@pytest.mark.rule("P5", "R5")
+@pytest.mark.parametrize(
+    ("method", "points", "total", "shares"),
+    [
+        ("card", 0, 3000, [("card", 3000)]),
+        ("card", 400, 3000, [("card", 2600), ("points", 400)]),
+        ("card", 400, 300, [("points", 300)]),
+        ("konbini", 0, 3000, [("konbini", 3000)]),
+        ("points", 0, 3000, [("points", 3000)]),
+        ("card", 400, 0, []),
+    ],
+)
+def test_a_total_is_split_over_its_methods(method: str, points: int, total: int, shares: list[tuple[str, int]]) -> None:
+    """The points chosen pay as far as the total goes, the rest is the card's or the store's, card first."""
+    payment = Payment(
+        status=PaymentStatus.CAPTURED,
+        card="C",
+        reference="R",
+        amount_minor=total,
+        method=PaymentMethod(method),
+        points_minor=points,
+    )
+    assert list(payment.shares(total).items()) == shares

@@ -175,8 +175,8 @@ def test_the_buyer_edits_and_cancels_during_the_review() -> None:
 def test_with_the_buyers_consent_the_seller_cancels_items() -> None:
     """Items go, with the consent recorded; lines, total and the later charge follow, the shipping fee stays, both are told."""
     scene = unshipped()
-    verdict = scene.order.version
-    assert cancel_items(scene) is None
+    verdict, dropped = scene.order.version, scene.order.line("B")
+    assert dropped is not None and cancel_items(scene) is None
     assert ([(each.sku, each.quantity) for each in scene.order.lines], scene.order.total_minor) == ([("A", 2)], 2500)
     reduction = view(scene.order, T0).reductions[0]
     assert (dict(reduction.quantities), reduction.actor, reduction.consent) == (
@@ -184,6 +184,8 @@ def test_with_the_buyers_consent_the_seller_cancels_items() -> None:
         Actor.SELLER,
         CONSENT["consent"],
     )
+    # The item has left the order, and is known by its title still.
+    assert dict(reduction.titles) == {"B": dropped.title}
     assert scene.mails(NoticeKind.ITEMS_CANCELLED) == ["buyer", "seller"]
     assert (scene.order.version > verdict, "telephone" in scene.last.detail, scene.did(Void)) == (True, False, [])
     scene.send("ship", "seller", **PARCEL)

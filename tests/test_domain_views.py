@@ -207,6 +207,15 @@ def test_a_notice_carries_no_personal_data() -> None:
     assert len({each.key for each in scene.notices}) == len(scene.notices)
 
 
+@pytest.mark.rule("S3", "D1")
+@pytest.mark.parametrize("state", ALL_STATES)
+def test_a_view_reckons_as_its_order_does(state: Status) -> None:
+    """The price of the items, and the instant after which a shipment is late, are those of the order."""
+    order = in_state(state).order
+    seen = view(order, T0)
+    assert (seen.items_minor, seen.ship_by) == (order.items_minor, order.ship_by)
+
+
 @pytest.mark.rule("C7")
 def test_the_view_shows_windows_flags_and_the_next_deadline() -> None:
     """Whoever looks at an order sees its windows with their ends, its flags and what falls due next."""

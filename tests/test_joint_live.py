@@ -12,11 +12,14 @@ from live_kit import PATIENCE, SECOND, Live, until
 from temporalio import activity
 from temporalio.client import Client, WorkflowHandle
 from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.testing import ActivityEnvironment
 from temporalio.worker import Worker
 from typer.testing import CliRunner
 
 from activities import orders as order_activities
 from activities.orders import Begin, OrderActivities
+from domain.base import format_instant
+from domain.joint import OrderCommand
 from domain.order import Actor, PaymentStatus, Status
 from domain.placement import PlaceOrder
 from domain.purchase import Purchase, parse_purchase
@@ -128,6 +131,24 @@ async def test_one_item_out_of_stock_refuses_the_whole_purchase(live: Live) -> N
     await no_orders(live, wanted)
     live.store.set_on_hand("S-200", short, 2)
     assert await is_made(live, wanted) == numbers(wanted)
+
+
+@pytest.mark.rule("C13", "A7")
+async def test_an_order_closed_long_ago_answers_everybody_alike(live: Live) -> None:
+    """Client and parcel are told when it was cancelled, not when its workflow ended after the retention period."""
+    number = await live.place()
+    await live.do(number, "cancel", "buyer")
+    await live.ended(number)
+    cancelled = (await live.order(number)).cancellation
+    await live.erased(number)
+    with pytest.raises(RefusedError) as told:
+        await live.ship(number)
+    payload = {"actor": "seller", "id": "late", "carrier": "Y", "tracking_number": "T-1"}
+    sent = OrderCommand(order_number=number, name="ship", payload=payload, update_id="late")
+    activities = OrderActivities(live.orders.temporal, live.store, begin_order)
+    answer = await ActivityEnvironment().run(activities.command, sent)
+    assert answer.refusal == told.value.refusal and answer.refusal is not None and cancelled is not None
+    assert answer.refusal.code == "ORDER_CANCELLED" and format_instant(cancelled.at) in answer.refusal.message
 
 
 @pytest.mark.rule("P2", "G3")

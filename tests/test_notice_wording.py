@@ -1,10 +1,12 @@
 """What each notice tells, and what it keeps from whom."""
 
+import re
 from datetime import timedelta
 from enum import StrEnum
 from itertools import product
 
 import pytest
+from domain_kit import policy
 from notice_samples import (
     NUMBER,
     PAYMENTS,
@@ -25,6 +27,7 @@ from domain.order import (
     Cancellation,
     CancellationRequest,
     Fulfilment,
+    Reduction,
     RequestStatus,
     Status,
 )
@@ -82,6 +85,26 @@ def test_every_reason_of_a_case_is_put_into_words(reasons: type[StrEnum], langua
         assert_worded(reason.value, text)
         texts.add(text)
     assert len(texts) == len(reasons)
+
+
+@pytest.mark.rule("D1", "E1")
+@pytest.mark.parametrize("language", TONGUES)
+@pytest.mark.parametrize(
+    ("kind", "recipient"), [("order_confirmation", "buyer"), ("order_edited", "buyer"), ("sold_ship_now", "seller")]
+)
+def test_every_shipping_option_of_the_default_policy_is_put_into_words(
+    kind: str, recipient: str, language: str
+) -> None:
+    """A mail words each option differently; one that a marketplace named itself stands as it is."""
+    options = {option for place in policy().marketplaces.values() for option in place.shipping_options}
+    texts = set()
+    for option in options:
+        text = mail(kind, recipient, make_view(language, shipping_option=option))[1]
+        assert not re.search(rf"[:：] ?{option}$", text, re.MULTILINE)
+        texts.add(text)
+    assert len(texts) == len(options)
+    own = mail(kind, recipient, make_view(language, shipping_option="drone"))[1]
+    assert re.search(r"[:：] ?drone$", own, re.MULTILINE)
 
 
 def test_an_unknown_reason_stands_as_its_code() -> None:
@@ -209,6 +232,16 @@ def test_a_seller_need_not_ship_what_the_marketplace_ships() -> None:
     assert "ship" not in subject
     assert "need do nothing" in text
     assert "山田花子" not in text
+
+
+@pytest.mark.rule("C11")
+@pytest.mark.parametrize("recipient", ["buyer", "seller"])
+def test_a_cancelled_item_is_told_by_its_title(recipient: str) -> None:
+    """Also an item that has left the order goes by its title; one of an older state, which kept none, by its code."""
+    text = mail("items_cancelled", recipient, make_view())[1]
+    assert "Cancelled items\n  1 × 赤い茶碗\n  2 × 白い鉢\n" in text and "999" not in text
+    old = Reduction.model_validate(make_view().reductions[0].model_dump(exclude={"titles"}))
+    assert "  1 × 赤い茶碗\n  2 × 999\n" in mail("items_cancelled", recipient, make_view(reductions=(old,)))[1]
 
 
 SECRETS = (

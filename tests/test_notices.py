@@ -13,7 +13,7 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.frontend import parse_mapping_cfg
 from babel.messages.pofile import read_po
 from babel.support import NullTranslations
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from notice_samples import (
     CASES,
@@ -223,6 +223,7 @@ def test_a_hostile_name_adds_no_header(name: str) -> None:
     assert_harmless(render(make_notice("order_confirmation", "buyer"), hostile_view(name)))
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1, max_size=60))
 def test_no_name_adds_a_header(name: str) -> None:
     """Whatever a name holds, the mail keeps its headers and its one recipient."""
@@ -240,6 +241,7 @@ def test_a_hostile_name_stays_within_the_name_of_a_message(name: str) -> None:
         assert [each.addr_spec for each in received[header].addresses] == [alias(NUMBER, "buyer")]
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1, max_size=300))
 def test_no_text_of_a_message_leaves_its_quotation(text: str) -> None:
     """Whatever is written, the mail keeps its headers, each line stands behind a quotation mark, and no markup is added."""

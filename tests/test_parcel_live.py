@@ -1,7 +1,7 @@
 """Combined parcels on the real server: refused as a whole or sent, one confirmation and one refund each, whatever dies between."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -12,11 +12,14 @@ from temporalio import activity
 from temporalio.worker import Worker
 from test_worker_process import Workers
 
+from activities.orders import OrderActivities
+from domain.joint import CommandAnswer, OrderCommand
 from domain.order import Actor, Status
-from domain.parcel import CheckedOrder, CommandAnswer, OrderCommand, Parcel, ParcelChecked, ParcelResult, parse_parcel
+from domain.parcel import CheckedOrder, Parcel, ParcelChecked, ParcelResult, parse_parcel
 from domain.refusals import RefusalCode, refuse
 from starter import carts, joint
 from starter.client import RefusedError
+from workflows.connection import begin_order
 from workflows.parcel import ParcelWorkflow
 
 LONG = SECOND * PATIENCE
@@ -122,6 +125,17 @@ async def test_orders_that_do_not_belong_together_are_refused_with_nothing_chang
         assert await live.charged(order.number) == 0
 
 
+@pytest.mark.rule("S6")
+async def test_a_parcel_under_another_workflow_id_is_refused(live: Live) -> None:
+    """The id of the workflow is what keeps a parcel from being sent twice: one started by hand under another is none."""
+    wanted, client = parcel([carts.order_number(), carts.order_number()]), live.orders.temporal
+    started = await client.start_workflow(
+        "parcel", wanted, id=f"parcel-{uuid4().hex}", task_queue=live.orders.task_queue
+    )
+    with pytest.raises(RefusedError, match=f"parcel_id: {wanted.parcel_id} does not fit the workflow id"):
+        await joint.combined(joint.Started(started, attached=False), LONG)
+
+
 @pytest.mark.rule("S6", "S2")
 async def test_an_order_whose_charge_fails_does_not_stop_the_others(live: Live) -> None:
     """The declined order stays unshipped and refunds nothing; the other one is confirmed and refunded."""
@@ -132,6 +146,34 @@ async def test_an_order_whose_charge_fails_does_not_stop_the_others(live: Live) 
     assert (await live.order(declined)).status is Status.UNSHIPPED
     assert other.confirmed and other.refunded_minor == 500
     await once_each(live, good, 500)
+
+
+@pytest.mark.rule("S6", "E1")
+async def test_an_edit_between_the_check_and_the_confirmation_keeps_its_order_out(live: Live) -> None:
+    """The buyer moves one of three orders once they have been looked at: it is refused, uncharged, and ships by itself."""
+    stays, moves, goes = [await live.place() for _ in range(3)]
+    real, queue = OrderActivities(live.orders.temporal, live.store, begin_order), f"parcel-{uuid4().hex}"
+
+    @activity.defn(name="check_parcel")
+    async def check(wanted: Parcel) -> ParcelChecked:
+        found = await real.check(wanted)
+        await live.do(moves, "edit", "buyer", shipping_address=OTHER_PLACE)
+        return found
+
+    acts: list[Callable[..., Any]] = [check, real.command]
+    async with Worker(live.orders.temporal, task_queue=queue, workflows=[ParcelWorkflow], activities=acts):
+        result = await is_sent(live.on_queue(queue), parcel([stays, moves, goes], 500, 500, None))
+    assert [(each.confirmed, each.refunded_minor) for each in result.orders] == [(True, 500), (False, 0), (True, 0)]
+    refusal = result.orders[1].refusal
+    assert refusal is not None and (refusal.code, refusal.rule) == ("ADDRESS_CHANGED", "S6")
+    await once_each(live, stays, 500)
+    await once_each(live, goes, 0)
+    order = await live.order(moves)
+    assert (order.status, order.shipments, order.refunds) == (Status.UNSHIPPED, (), ())
+    assert await live.charged(moves) == 0
+    await live.ship(moves)
+    order = await live.order(moves)
+    assert order.status is Status.SHIPPED and order.address is not None and order.address.city == "Osaka"
 
 
 @pytest.fixture

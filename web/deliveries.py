@@ -93,9 +93,7 @@ def _was_signed(body: bytes, headers: Mapping[str, str], secret: str) -> bool:
     return made in signatures.split(" ")
 
 
-def not_believed(
-    fault: WebhookFault, body: bytes, claim_of: Callable[[Any], tuple[Any, Any, Any]]
-) -> RefusedDelivery:
+def not_believed(fault: WebhookFault, body: bytes, claim_of: Callable[[Any], tuple[Any, Any, Any]]) -> RefusedDelivery:
     """Word the refusal of a delivery that is not the provider's, or not of now; `claim_of` reads what it says it is about."""
     codes = {
         WebhookFault.FORGED: (401, RefusalCode.WEBHOOK_FORGED),

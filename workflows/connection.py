@@ -2,16 +2,18 @@
 
 from typing import Any
 
+from pydantic import BaseModel
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
 from temporalio.client import Client, WorkflowHandle
-from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.common import TypedSearchAttributes, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfig
 from temporalio.service import RPCError, RPCStatusCode
 
+from domain.base import order_id
 from domain.money import format_money
-from domain.placement import PlaceOrder
+from domain.placement import PlaceOrder, placed_total
 from workflows.display import ATTRIBUTES, first_attributes
 from workflows.inputs import OrderInput
 
@@ -40,18 +42,44 @@ async def begin_order(client: Client, task_queue: str, place: PlaceOrder) -> Wor
     """
     placement, policy = place.placement, place.policy
     units = sum(line.quantity for line in placement.lines)
-    fee = policy.shipping_options[placement.shipping_option]
-    total = fee + sum(line.quantity * line.unit_price.amount_minor for line in placement.lines)
-    return await client.start_workflow(
+    total = format_money(placed_total(placement, policy), policy.currency)
+    return await begin(
+        client,
+        task_queue,
         "order",
         OrderInput(place=place),
-        id=f"order-{placement.order_number}",
+        known_as=order_id(placement.order_number),
+        content=placement.content(),
+        told=f"{units} units, {total}, seller {placement.seller_id}",
+        search_attributes=first_attributes(place),
+    )
+
+
+async def begin(
+    client: Client,
+    task_queue: str,
+    kind: str,
+    given: BaseModel,
+    *,
+    known_as: str,
+    content: str,
+    told: str,
+    search_attributes: TypedSearchAttributes | None = None,
+) -> WorkflowHandle[Any, Any]:
+    """Start a workflow of its own id; raises WorkflowAlreadyStartedError where that is taken, RPCError.
+
+    One that failed leaves its id free. `content` is the digest by which a second one is compared, `told` what the UI says.
+    """
+    return await client.start_workflow(
+        kind,
+        given,
+        id=known_as,
         task_queue=task_queue,
         id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
         id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
-        memo={"content": placement.content()},
-        static_summary=f"{units} units, {format_money(total, policy.currency)}, seller {placement.seller_id}",
-        search_attributes=first_attributes(place),
+        memo={"content": content},
+        static_summary=told,
+        search_attributes=search_attributes,
     )
 
 

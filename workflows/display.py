@@ -9,7 +9,7 @@ from domain.base import format_instant
 from domain.deadlines import SUMMARIES, acting_deadline, deadlines
 from domain.money import format_money
 from domain.order import Flag, Order, Status
-from domain.placement import PlaceOrder, placed_total
+from domain.placement import PlaceOrder, placed_total, review_needed
 from domain.refunding import refundable_minor
 
 STATUS = SearchAttributeKey.for_keyword("OrderStatus")
@@ -46,8 +46,7 @@ def first_attributes(place: PlaceOrder) -> TypedSearchAttributes:
         return TypedSearchAttributes([seller])
     deadline = SearchAttributePair(NEXT_DEADLINE, datetime.now(UTC) + place.policy.processing_window)
     pairs: list[SearchAttributePair[Any]] = [seller, SearchAttributePair(STATUS, Status.PENDING.value), deadline]
-    above = place.policy.review_above_minor
-    if above is not None and placed_total(place.placement, place.policy) > above:
+    if review_needed(placed_total(place.placement, place.policy), place.policy):
         pairs.append(SearchAttributePair(FLAGS, [Flag.IN_REVIEW.value]))
     return TypedSearchAttributes(pairs)
 

@@ -73,5 +73,5 @@ def ended(order: Order) -> OrderResult:
         number=order.number,
         status=order.status.value,
         reason=cancellation.reason if cancellation else None,
-        closed_at=cancellation.at if cancellation else order.completed_at,
+        closed_at=order.closed_at,
     )

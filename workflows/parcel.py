@@ -4,28 +4,21 @@ from temporalio import workflow
 from temporalio.common import RawValue
 
 with workflow.unsafe.imports_passed_through():
-    from pydantic import ValidationError
-
     from domain.base import Money
-    from domain.commands import Command
     from domain.joint import JointRefusalCode, refuse_joint
     from domain.money import format_money
     from domain.parcel import (
         CheckedOrder,
-        CommandAnswer,
-        OrderCommand,
         Parcel,
         ParcelChecked,
         ParcelOrderResult,
         ParcelResult,
         refund_command,
         ship_command,
-        wire_form,
     )
-    from domain.policy import describe_errors
     from domain.refusals import Refusal
-    from workflows.joint import PATIENT, read_input, unbroken
-    from workflows.wire import NOTHING, as_error, update_id
+    from workflows.joint import PATIENT, command_order, read_input, unbroken
+    from workflows.wire import NOTHING, as_error
 
 
 @workflow.defn(name="parcel")
@@ -35,13 +28,7 @@ class ParcelWorkflow:
     @workflow.run
     async def run(self, start: RawValue = NOTHING) -> ParcelResult:
         """Confirm each order of the parcel and refund what it saves; fails, with nothing changed, where they do not fit."""
-        try:
-            parcel = read_input(Parcel, start)
-            if workflow.info().workflow_id != f"parcel-{parcel.parcel_id}":
-                raise ValueError(f"parcel_id: {parcel.parcel_id} does not fit the workflow id")
-        except ValueError as error:
-            told = describe_errors(error) if isinstance(error, ValidationError) else str(error)
-            raise as_error(refuse_joint(JointRefusalCode.INVALID_PARCEL, errors=told[:2000])) from None
+        parcel = read_input(Parcel, start, "parcel_id", lambda given: given.parcel_id, _invalid)
         return await unbroken(self._send(parcel))
 
     async def _send(self, parcel: Parcel) -> ParcelResult:
@@ -65,17 +52,15 @@ class ParcelWorkflow:
 
     async def _one(self, parcel: Parcel, order: CheckedOrder, saved: Money | None) -> ParcelOrderResult:
         number = order.order_number
-        refusal = await self._command(
-            order, "ship", ship_command(parcel, order), f"confirm order {number}: {parcel.tracking_number}"
-        )
+        told = f"confirm order {number}: {parcel.tracking_number}"
+        refusal = await command_order(number, "ship", ship_command(parcel, order), told)
         if refusal is not None:
             return ParcelOrderResult(order_number=number, confirmed=False, refusal=refusal)
         if saved is None:
             return ParcelOrderResult(order_number=number, confirmed=True)
         amount = format_money(saved.amount_minor, saved.currency)
-        refusal = await self._command(
-            order, "refund", refund_command(parcel, order, saved), f"refund {amount} of order {number}"
-        )
+        told = f"refund {amount} of order {number}"
+        refusal = await command_order(number, "refund", refund_command(parcel, order, saved), told)
         if refusal is not None:
             # The buyer has been charged in full: somebody has to see to it.
             workflow.logger.error(
@@ -83,14 +68,6 @@ class ParcelWorkflow:
             )
             return ParcelOrderResult(order_number=number, confirmed=True, refund_refusal=refusal)
         return ParcelOrderResult(order_number=number, confirmed=True, refunded_minor=saved.amount_minor)
-
-    async def _command(self, order: CheckedOrder, name: str, command: Command, told: str) -> Refusal | None:
-        known_as = update_id(name, command, command.id or "")
-        sent = OrderCommand(order_number=order.order_number, name=name, payload=wire_form(command), update_id=known_as)
-        answer: CommandAnswer = await workflow.execute_activity(
-            "command_order", sent, result_type=CommandAnswer, summary=told, **PATIENT
-        )
-        return answer.refusal
 
     def _show(self, parcel: Parcel, found: ParcelChecked, done: list[ParcelOrderResult]) -> None:
         rows = [f"### {parcel.parcel_id}: {parcel.carrier} {parcel.tracking_number}", ""]
@@ -105,3 +82,7 @@ class ParcelWorkflow:
                 rows.append(f"- {each.order_number}: confirmed")
         rows += [f"- {each.order_number}: still to be confirmed" for each in found.orders[len(done) :]]
         workflow.set_current_details("\n".join(rows))
+
+
+def _invalid(errors: str) -> Refusal:
+    return refuse_joint(JointRefusalCode.INVALID_PARCEL, errors=errors)

@@ -9,14 +9,10 @@ from temporalio import workflow
 from temporalio.common import RawValue
 
 with workflow.unsafe.imports_passed_through():
-    from pydantic import ValidationError
-
     from domain.base import format_instant
-    from domain.commands import parse_command
+    from domain.commands import Cancel
     from domain.order import Actor
-    from domain.parcel import CommandAnswer, OrderCommand
-    from domain.placement import PlacementError, PlaceOrder
-    from domain.policy import describe_errors
+    from domain.placement import PlaceOrder
     from domain.purchase import (
         OrderBegun,
         PlacePurchase,
@@ -28,8 +24,8 @@ with workflow.unsafe.imports_passed_through():
     )
     from domain.reasons import SystemReason
     from domain.refusals import Refusal, RefusalCode, refuse
-    from workflows.joint import PATIENT, read_input, unbroken
-    from workflows.wire import NOTHING, as_error, update_id
+    from workflows.joint import PATIENT, command_order, read_input, unbroken, wrong
+    from workflows.wire import NOTHING, as_error
 
 
 @workflow.defn(name="purchase")
@@ -39,15 +35,12 @@ class PurchaseWorkflow:
     @workflow.run
     async def run(self, start: RawValue = NOTHING) -> PurchaseResult:
         """Begin all orders of the purchase; fails, with nothing reserved and nothing begun, where one cannot be had."""
+        place = read_input(PlacePurchase, start, "purchase_number", _number, _invalid)
+        number = _number(place)
         try:
-            place = read_input(PlacePurchase, start)
-            number = place.purchase.purchase_number
-            if workflow.info().workflow_id != f"purchase-{number}":
-                raise PlacementError(f"purchase_number: {number} does not fit the workflow id")
             orders = split(place)
         except ValueError as error:
-            told = describe_errors(error) if isinstance(error, ValidationError) else str(error)
-            raise as_error(refuse(RefusalCode.INVALID_PLACEMENT, "P2", errors=told[:2000])) from None
+            raise as_error(_invalid(wrong(error))) from None
         refusal = await unbroken(self._complete(number, orders))
         if refusal is not None:
             raise as_error(refusal)
@@ -94,21 +87,11 @@ class PurchaseWorkflow:
                 "withdraw_order", place, summary=f"give back the stock of {number}, which was never begun", **PATIENT
             )
             return
-        payload: dict[str, object] = {
-            "actor": Actor.SYSTEM.value,
-            "id": f"{purchase}/{number}/cancel",
-            "reason": SystemReason.PURCHASE_FAILED.value,
-        }
-        known_as = update_id("cancel", parse_command("cancel", payload), str(payload["id"]))
-        answer: CommandAnswer = await workflow.execute_activity(
-            "command_order",
-            OrderCommand(order_number=number, name="cancel", payload=payload, update_id=known_as),
-            result_type=CommandAnswer,
-            summary=f"cancel order {number}: the purchase cannot be completed",
-            **PATIENT,
-        )
-        if answer.refusal is not None:
-            workflow.logger.error("purchase %s: order %s could not be cancelled: %s", purchase, number, answer.refusal)
+        cancel = Cancel(actor=Actor.SYSTEM, id=f"{purchase}/{number}/cancel", reason=SystemReason.PURCHASE_FAILED.value)
+        told = f"cancel order {number}: the purchase cannot be completed"
+        refusal = await command_order(number, "cancel", cancel, told)
+        if refusal is not None:
+            workflow.logger.error("purchase %s: order %s could not be cancelled: %s", purchase, number, refusal)
 
     def _show(self, number: str, orders: tuple[PlaceOrder, ...], state: str) -> None:
         rows = [
@@ -117,3 +100,11 @@ class PurchaseWorkflow:
         ]
         at = format_instant(workflow.now())
         workflow.set_current_details("\n".join([f"### {number}: {state}", "", *rows, "", f"As of {at}."]))
+
+
+def _number(place: PlacePurchase) -> str:
+    return place.purchase.purchase_number
+
+
+def _invalid(errors: str) -> Refusal:
+    return refuse(RefusalCode.INVALID_PLACEMENT, "P2", errors=errors)

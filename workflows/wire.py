@@ -8,11 +8,11 @@ from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
+from domain.base import describe_errors
 from domain.commands import MAX_COMMAND_BYTES, Command, digest
 from domain.journal import Message
 from domain.order import Actor
 from domain.placement import PlacementError
-from domain.policy import describe_errors
 from domain.refusals import Refusal
 from workflows.inputs import OrderInput
 
