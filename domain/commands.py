@@ -369,7 +369,7 @@ COMMANDS: dict[str, type[Command]] = {
 """Every command by its name on the wire."""
 
 
-_ADDED: Mapping[str, tuple[str, ...]] = {
+_LATER_FIELDS: Mapping[str, tuple[str, ...]] = {
     "request_cancellation": ("lines",),
     "decline_cancellation": ("case_id",),
     "pay_again": ("points_minor",),
@@ -391,6 +391,6 @@ def parse_command(name: str, payload: object) -> Command:
 
 def digest(name: str, command: Command) -> str:
     """Return the SHA-256 of a command's content without its id and time stamp, by which a repeated id is compared."""
-    unset = {field for field in _ADDED.get(name, ()) if getattr(command, field) in (None, ())}
+    unset = {field for field in _LATER_FIELDS.get(name, ()) if getattr(command, field) in (None, ())}
     content = command.model_dump_json(exclude={"id", "requested_at", *unset})
     return hashlib.sha256(f"{name}\n{content}".encode()).hexdigest()

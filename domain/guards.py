@@ -12,6 +12,7 @@ from domain.commands import WEBHOOK_SECONDS, Command, WebhookFault
 from domain.conditions import edited_lines, edited_total, in_review, part_returned, shipped_now
 from domain.correspondence import message_refusal, rating_refusal
 from domain.deadlines import OPEN
+from domain.joint import address_digest
 from domain.lifecycle import When, actors_for, rows_for
 from domain.money import format_money
 from domain.order import Actor, Fulfilment, Line, Order, PaymentStatus, RequestStatus, Status
@@ -216,7 +217,7 @@ def _ship_quantities(order: Order, command: Command, at: datetime) -> Refusal | 
 
 def _expected_address(order: Order, command: Command, at: datetime) -> Refusal | None:
     assert isinstance(command, commands.Ship)  # noqa: S101 - narrows the type
-    if command.expected_address not in (None, order.address.digest()):
+    if command.expected_address not in (None, address_digest(order.address)):
         return refuse(RefusalCode.ADDRESS_CHANGED, number=order.number)
     return None
 

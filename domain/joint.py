@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from enum import StrEnum
 
-from domain.base import Value
+from domain.base import Value, content_digest
 from domain.commands import Command
+from domain.order import Address
 from domain.refusals import Refusal, RefusalText, worded
 
 
@@ -21,6 +22,11 @@ class CommandAnswer(Value):
     """How an order answered a command: `refusal` is None where it was carried out."""
 
     refusal: Refusal | None = None
+
+
+def address_digest(address: Address) -> str:
+    """Return the SHA-256 of an address, by which it is compared where it must not be shown (S6)."""
+    return content_digest(address.model_dump(mode="json", exclude_none=True))
 
 
 def wire_form(command: Command) -> dict[str, object]:

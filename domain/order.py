@@ -6,19 +6,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from domain.base import (
-    Code,
-    Country,
-    Email,
-    Form,
-    Instant,
-    Line60,
-    Line120,
-    OrderNumber,
-    Quantity,
-    Value,
-    content_digest,
-)
+from domain.base import Code, Country, Email, Form, Instant, Line60, Line120, OrderNumber, Quantity, Value
 from domain.case import Case
 from domain.message import OrderMessage, Rating
 from domain.policy import PolicySnapshot
@@ -68,10 +56,6 @@ class Address(Form):
     region: Line60 | None = None
     postal_code: Line60
     country: Country
-
-    def digest(self) -> str:
-        """Return the SHA-256 of the address, by which it is compared where it must not be shown (S6)."""
-        return content_digest(self.model_dump(mode="json", exclude_none=True))
 
 
 class Buyer(Form):
@@ -158,8 +142,8 @@ class Payment(Value):
     def shares(self, total_minor: int) -> dict[PaymentMethod, int]:
         """Return what of a total each method pays, in minor units, the card first; methods that pay nothing are left out (R5)."""
         points = total_minor if self.method is PaymentMethod.POINTS else min(self.points_minor, total_minor)
-        shares = {self.method: total_minor - points} | {PaymentMethod.POINTS: points}
-        return {method: minor for method, minor in shares.items() if minor}
+        shares = ((self.method, total_minor - points), (PaymentMethod.POINTS, points))
+        return {method: minor for method, minor in shares if minor}
 
 
 class ReviewStatus(StrEnum):
@@ -180,10 +164,7 @@ class Review(Value):
 
 
 class Reduction(Value):
-    """Items cancelled before shipment, with the buyer's consent as it was recorded (C11).
-
-    `quantities` maps sku to units; `titles` maps it to the item's title, by which it is known when it has left the order.
-    """
+    """Items cancelled before shipment, with the consent as recorded (C11); `quantities` and `titles` are theirs by sku."""
 
     quantities: Mapping[str, int]
     actor: Actor

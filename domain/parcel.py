@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from domain.base import Code, Form, Instant, Line60, Money, OrderNumber, Value, content_digest, read_form
 from domain.commands import RefundForm, Ship
+from domain.joint import address_digest
 from domain.money import format_money
 from domain.order import Actor, Fulfilment, Status
 from domain.refund import RefundReason
@@ -175,7 +176,7 @@ def checked(order: OrderView, clock: datetime) -> CheckedOrder:
         actor=Actor.SELLER if by_seller else Actor.OPERATOR,
         language=order.buyer.language if order.buyer else "en",
         clock=clock,
-        address_digest=order.address.digest() if order.address else None,
+        address_digest=address_digest(order.address) if order.address else None,
     )
 
 
