@@ -42,6 +42,19 @@ class _Server(SMTP):
         await super().push(status)
 
 
+async def listen(inbox: Inbox, host: str, port: int) -> asyncio.Server:
+    """Begin to take mail in for `inbox`; raises OSError where the port cannot be had."""
+    loop = asyncio.get_running_loop()
+    # The name is given because aiosmtpd would look its own up in the DNS for each connection.
+    return await loop.create_server(
+        lambda: _Server(
+            inbox, data_size_limit=MAX_MAIL_BYTES, hostname=MESSAGE_DOMAIN, ident="marketplace inbox", loop=loop
+        ),
+        host,
+        port,
+    )
+
+
 async def serve(arguments: argparse.Namespace, settings: Settings) -> None:
     """Take mail in until SIGTERM or SIGINT; raises SettingsError for a database that cannot be used, OSError for a taken port."""
     try:
@@ -51,17 +64,9 @@ async def serve(arguments: argparse.Namespace, settings: Settings) -> None:
     # Temporal's client is kept from writing lines of its own: what could not be handed on is told here, once.
     client = await connect(lazy=True, runtime=Runtime(telemetry=TelemetryConfig(logging=None)))
     inbox = Inbox(OrderClient(client, settings.task_queue), store, settings.inbox_sender)
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
-    # The name is given because aiosmtpd would look its own up in the DNS for each connection.
-    server = await loop.create_server(
-        lambda: _Server(
-            inbox, data_size_limit=MAX_MAIL_BYTES, hostname=MESSAGE_DOMAIN, ident="marketplace inbox", loop=loop
-        ),
-        arguments.host,
-        arguments.port,
-    )
+    server, stop = await listen(inbox, arguments.host, arguments.port), asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(each, stop.set)
+        asyncio.get_running_loop().add_signal_handler(each, stop.set)
     port = server.sockets[0].getsockname()[1]
     announce(f"inbox on smtp://{arguments.host}:{port}", arguments.port_file, port)
     await stop.wait()

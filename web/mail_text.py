@@ -8,7 +8,8 @@ import unicodedata
 from collections.abc import Iterator
 from email import message_from_bytes
 from email.message import Message
-from html.parser import HTMLParser
+
+from web.html_text import text_of_html
 
 MAX_TEXT_BYTES = 512 * 1024
 """Largest text part that is read; what a person writes is far smaller, even with the whole conversation below it."""
@@ -20,11 +21,6 @@ _WIDER = {
     "big5": "big5hkscs",
 }
 """Charsets by the wider ones that mail programs mean by them."""
-_SKIPPED = frozenset({"head", "script", "style", "template", "title"})
-_BLOCKS = frozenset(
-    "address article blockquote dd div dl dt footer form h1 h2 h3 h4 h5 h6 header hr li ol p pre section table td tr ul".split()  # noqa: SIM905 - shorter than a list
-)
-_CITED = re.compile(r"gmail_quote|yahoo_quoted|protonmail_quote|moz-cite", re.IGNORECASE)
 
 
 class UnreadableMailError(ValueError):
@@ -125,71 +121,6 @@ def _unflowed(text: str, *, joined: bool) -> str:
             lines.append(line)
         open_line = line.endswith(" ") and not fixed
     return "\n".join(lines)
-
-
-class _Reader(HTMLParser):
-    """Collects the text of a page; what is quoted gets the ">" that it has in plain text."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.lines = [""]
-        self._skipped = self._pre = 0
-        self._quotes: list[bool] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Begin an element."""
-        if tag in _SKIPPED:
-            self._skipped += 1
-        elif tag == "br":
-            self._break(always=True)
-        elif tag in _BLOCKS:
-            self._break(always=tag in ("p", "pre", "table", "ul", "ol"))
-        if tag == "blockquote":
-            given = {name: value or "" for name, value in attrs}
-            self._quotes.append("type" in given or bool(_CITED.search(given.get("class", ""))))
-        elif tag == "pre":
-            self._pre += 1
-        elif tag == "li":
-            self.handle_data("- ")
-
-    def handle_endtag(self, tag: str) -> None:
-        """End an element, also one that nobody began."""
-        if tag in _SKIPPED:
-            self._skipped = max(0, self._skipped - 1)
-        if tag in _BLOCKS:
-            self._break(always=tag in ("p", "pre", "table", "ul", "ol"))
-        if tag == "blockquote" and self._quotes:
-            self._quotes.pop()
-        elif tag == "pre":
-            self._pre = max(0, self._pre - 1)
-
-    def handle_data(self, data: str) -> None:
-        """Take text in, its white space as a browser would show it."""
-        if self._skipped:
-            return
-        for index, line in enumerate(data.split("\n") if self._pre else [re.sub(r"[ \t\r\n\f]+", " ", data)]):
-            if index:
-                self._break(always=True)
-            if not self.lines[-1]:
-                self.lines[-1] = "> " if any(self._quotes) and line.strip() else ""
-                line = line if self._pre else line.lstrip(" ")  # noqa: PLW2901 - what a line begins with is not shown
-            self.lines[-1] += line
-
-    def _break(self, *, always: bool) -> None:
-        if self.lines[-1] or (always and len(self.lines) > 1 and self.lines[-2]):
-            self.lines.append("")
-
-
-def text_of_html(page: str) -> str:
-    """Return the text of an HTML page, quotations as lines that begin with ">"."""
-    reader = _Reader()
-    try:
-        reader.feed(page)
-        reader.close()
-    except (AssertionError, ValueError):
-        # What the parser gives up on has been read up to there.
-        pass
-    return "\n".join(line.rstrip() for line in reader.lines).strip("\n")
 
 
 def _clean(text: str) -> str:
