@@ -336,8 +336,7 @@ async def test_an_order_that_does_not_answer_is_given_up_in_time(desk: Desk, mon
 async def test_while_the_store_is_away_the_mail_stays_with_its_sender(desk: Desk, tmp_path: Path) -> None:
     """A database without tables, as before the first worker: 451. A bug is 451 too, never a lost mail."""
     empty = Store(f"sqlite:///{tmp_path}/empty.db")
-    desk_store, inbox_orders = empty, cast(OrderClient, desk.orders)
-    server = await listen(Inbox(inbox_orders, desk_store), "127.0.0.1", 0)
+    server = await listen(Inbox(cast(OrderClient, desk.orders), empty), "127.0.0.1", 0)
     other = Desk(desk.orders, empty, server.sockets[0].getsockname()[1])
     code, text = await other.send()
     assert (code, text) == (451, "4.3.0 the orders cannot be looked up now; try again later")
@@ -345,6 +344,19 @@ async def test_while_the_store_is_away_the_mail_stays_with_its_sender(desk: Desk
     empty.close()
     desk.orders.failure = ZeroDivisionError("a bug")
     assert await desk.send() == (451, "4.3.0 the mail could not be taken now; try again later")
+
+
+async def test_an_inbox_that_ends_waits_for_the_mail_that_it_is_handing_on(
+    records: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It waits until nothing is under way, or so long and no longer; a mail that was not answered comes again."""
+    inbox = Inbox(cast(OrderClient, FakeOrders()), records)
+    async with inbox._at_work():
+        await inbox.finish(timedelta(seconds=0.01))
+        assert "their senders will try again" in caplog.text
+        ending = asyncio.create_task(inbox.finish(timedelta(seconds=20)))
+    await asyncio.wait_for(ending, 5)
+    records.close()
 
 
 def test_the_check_of_senders_is_a_setting() -> None:

@@ -1,9 +1,9 @@
 """The aliases behind which buyer and seller write to each other, to find an order by."""
 
-import hashlib
-
 import sqlalchemy as sa
 from alembic import op
+
+from domain.message import alias
 
 revision = "0003"
 down_revision = "0002"
@@ -12,11 +12,6 @@ depends_on = None
 
 SIDES = ("buyer", "seller")
 BATCH = 1000
-
-
-def alias(number: str, side: str) -> str:
-    digest = hashlib.sha256(f"{number}/{side}".encode()).hexdigest()[:16]
-    return f"{side}-{digest}@messages.marketplace.example"
 
 
 def upgrade() -> None:
