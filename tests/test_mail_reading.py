@@ -227,6 +227,10 @@ REPLIES = {
     "original ja": f"Blue, please.\n\n----- 元のメッセージ -----\n{PLAIN}",
     "original it": f"Blue, please.\n\n-----Messaggio originale-----\n{PLAIN}",
     "qq": f"Blue, please.\n\n------------------ 原始邮件 ------------------\n发件人: Shop\n\n{PLAIN}",
+    "no free line": f"Blue, please.\nOn Sun, Mar 1, 2026 at 9:00 PM Shop <\n{ALIAS}> wrote:\n{QUOTED}",
+    "no free line ja": f"Blue, please.\n2026年3月1日(日) 21:00 Shop <{ALIAS}>:\n{QUOTED}",
+    "no free line, no address": f"Blue, please.\nOn 3/1/26 21:00, Shop wrote:\n{QUOTED}",
+    "no free line, other mail": f"Blue, please.\nOn 3/1/26 21:00, Shop <\ns@x.example> wrote:\n{QUOTED}",
     "in any language": f"Blue, please.\n\nAm 01.03.2026 um 21:00 schrieb Shop <{ALIAS}>:\n\n{PLAIN}",
     "signature": "Blue, please.\n-- \nHanako Yamada\nTokyo\n",
     "signature without its blank": "Blue, please.\n\n--\nHanako\n",
@@ -255,6 +259,10 @@ KEPT = [
     "取得しました",
     "Write to me at 2026@x.example:\nI am there all day.",
     "Answer 1:\nyes\n\nAnswer 2:\nno",
+    "From: Milan\nTo: Rome\nDate: 2026-03-03\nPlease.",
+    "Da: Milano\nA: Roma\nData: 3 marzo 2026\nGrazie.",
+    "On 2026-03-01 you wrote:\nWhich colour?\nBlue.",
+    "Order it by 2026/03/05\nthanks\nMy address <h@x.example> is new",
 ]
 
 
@@ -271,6 +279,8 @@ def test_answers_between_the_lines_are_kept() -> None:
     text = "Hello,\n\nOn 3/1/26 21:00, Shop wrote:\n> Which colour?\n\nBlue.\n\n> How many?\n\nTwo.\n\n-- \nH\n"
     assert own_words(text) == "Hello,\n\nBlue.\n\nTwo."
     assert own_words(QUOTED) == ""
+    dated = "Send it by 2026-03-05.\nThanks.\nMy answers:\n> Which colour?\nBlue."
+    assert own_words(dated) == "Send it by 2026-03-05.\nThanks.\nMy answers:\nBlue."
 
 
 @pytest.mark.parametrize(

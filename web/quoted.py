@@ -22,10 +22,13 @@ _HEADER = re.compile(
     re.IGNORECASE,
 )
 _FIRST_HEADERS = frozenset({"from", "da", "差出人", "送信者", "发件人", "發件人", "寄件者"})
+_RULE = re.compile(r"_{5,}|-{5,}")
+_SUBJECTS = frozenset({"subject", "oggetto", "件名", "主题", "主題"})
 _WROTE = re.compile(
-    r"on\b.*\bwrote\s*:|il\b.*\bha scritto\s*:|.*(?:写道|寫道|のメール|のメッセージ|(?:が|は)書きました|wrote|ha scritto)\s*[:：]",
-    re.IGNORECASE,
+    r"on\b.*\bwrote\s*:|il\b.*\bha scritto\s*:|.*(?:写道|寫道|のメール|のメッセージ)\s*[:：]", re.IGNORECASE
 )
+_WRAPPED = re.compile(r"(?:on|il|am|le|el|em|op)\b.*\d|(?:在\s?)?(?:19|20)\d\d[年/.-]|.*<[^>]*$", re.IGNORECASE)
+_ADDRESS = re.compile(r"<\s?[^<>\s]+@[^<>\s]+>")
 _DATED = re.compile(r"\b(?:19|20)\d\d\b|(?:19|20)\d\d[年/.-]|\d{1,2}[/.-]\d{1,2}[/.-]\d{2}\b")
 _DEVICE = (
     r"[^.。]{0,30}(?:iphone|ipad|android|galaxy|samsung|pixel|xiaomi|huawei|oppo|phone|mobile|tablet|outlook|yahoo|gmail"
@@ -37,7 +40,7 @@ _MOBILE = re.compile(
     r"|outlook for (?:ios|android)\s?を(?:入手|取得).{0,60}",
     re.IGNORECASE,
 )
-_ATTRIBUTION_LINES, _ATTRIBUTION_CHARACTERS, _HEADERS_WITHIN = 3, 400, 6
+_ATTRIBUTION_LINES, _ATTRIBUTION_CHARACTERS, _HEADERS_WITHIN = 3, 400, 8
 
 
 def own_words(text: str) -> str:
@@ -65,10 +68,14 @@ def _history_begins(lines: Sequence[str], at: int) -> bool:
     line = lines[at].strip()
     if _HISTORY.fullmatch(line):
         return True
-    rule = re.fullmatch(r"_{5,}|-{5,}", line) is not None
+    rule = _RULE.fullmatch(line) is not None
+    if not rule and not _HEADER.match(line):
+        return False
     following = [each for each in lines[at + rule : at + rule + _HEADERS_WITHIN] if each.strip()]
     names = [match[1].lower() for each in following if (match := _HEADER.match(each))]
-    return len(names) >= 3 and names[0] in _FIRST_HEADERS and _HEADER.match(following[0]) is not None
+    begins = len(names) >= 3 and names[0] in _FIRST_HEADERS and _HEADER.match(following[0]) is not None
+    # People write from, to and date as well, of a journey for example; a subject only a mail has.
+    return begins and not _SUBJECTS.isdisjoint(names)
 
 
 def _attribution(lines: Sequence[str], at: int) -> int:
@@ -83,15 +90,18 @@ def _attribution(lines: Sequence[str], at: int) -> int:
             break
         if line.endswith((":", "：")):
             return length if _introduces(joined, followed=_is_quoted(lines, at + length)) else 0
+        if not _WRAPPED.match(joined):
+            # What stands above such a line is somebody's own words, also without a free line between them.
+            break
     return 0
 
 
 def _introduces(line: str, *, followed: bool) -> bool:
-    """Tell whether a line that ends with a colon introduces a quotation; `followed` says that lines with ">" come next."""
-    told = "@" in line or _DATED.search(line) is not None
+    """Tell whether a line that ends with a colon introduces the former mail; `followed` says that lines with ">" come next."""
     if f"@{MESSAGE_DOMAIN}" in line:
         return True
-    return told and (followed or _WROTE.fullmatch(line) is not None)
+    told = _ADDRESS.search(line) or _WROTE.fullmatch(line)
+    return followed and told is not None and _DATED.search(line) is not None
 
 
 def _is_quoted(lines: Sequence[str], at: int) -> bool:
