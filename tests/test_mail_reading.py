@@ -159,14 +159,14 @@ def test_a_mail_of_ten_megabytes_is_read_quickly_for_its_text() -> None:
     mail.add_attachment(b"\x00" * 7_500_000, maintype="image", subtype="png", filename="large.png")
     raw = mail.as_bytes()
     assert len(raw) > 10_000_000
-    began = time.monotonic()
+    began = time.process_time()
     assert text_of(parse(raw)).strip() == "Here is the picture."
     with pytest.raises(UnreadableMailError, match="over 512 KiB; send plain text alone"):
         read(b"x" * 10_000_000)
     nested = b"".join(b"Content-Type: multipart/mixed; boundary=%d\r\n\r\n--%d\r\n" % (n, n) for n in range(3000))
     with pytest.raises(UnreadableMailError, match="send plain text"):
         text_of(parse(nested))
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
 
 
 @pytest.mark.parametrize(
@@ -175,9 +175,9 @@ def test_a_mail_of_ten_megabytes_is_read_quickly_for_its_text() -> None:
 def test_html_that_is_made_to_be_slow_is_not(page: str) -> None:
     """The largest page that is read takes seconds at most, whatever is in it."""
     assert len(page) <= MAX_TEXT_BYTES
-    began = time.monotonic()
+    began = time.process_time()
     own_words(text_of_html(page))
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize(
@@ -185,9 +185,9 @@ def test_html_that_is_made_to_be_slow_is_not(page: str) -> None:
 )
 def test_text_that_is_made_to_be_slow_is_not(line: str) -> None:
     """What is quoted is found in linear time."""
-    began = time.monotonic()
+    began = time.process_time()
     own_words(line)
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 QUOTED = "> Which colour would you like?\n> \n> -- \n> This message is kept with order 503.\n"
