@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from domain.base import MAX_TEXT
 from domain.case import Case
 from domain.effects import Notice, NoticeKind
 from domain.message import OrderMessage, alias
@@ -106,13 +107,14 @@ def refund_facts(order: OrderView, refund: Refund) -> dict[str, Any]:
 
 
 def message_facts(order: OrderView, message: OrderMessage) -> dict[str, Any]:
-    """Return `message` and its writer's name, None while the recipient may not know it, and alias (V6)."""
+    """Return `message`, its writer's name (None while the recipient may not know it) and alias, and an answer's limit (V6)."""
     by_seller = message.sender == Actor.SELLER
     buyer = order.buyer.name if order.buyer else None
     return {
         "message": message,
         "writer": order.seller.name if by_seller else buyer,
         "writer_alias": alias(order.number, message.sender),
+        "most_characters": MAX_TEXT,
         "all_items": [(line.title, line.quantity) for line in order.lines],
     }
 

@@ -1,4 +1,4 @@
-"""The settings of worker, starter and receiver, from the environment. Every one is listed in `docs/configuration.md`."""
+"""The settings of worker, starter, receiver and inbox, from the environment. Every one is listed in `docs/configuration.md`."""
 
 import base64
 import binascii
@@ -49,6 +49,7 @@ class Settings(BaseModel):
     smtp_host: str = "127.0.0.1"
     smtp_port: int = Field(default=8425, ge=1, le=65535)
     mail_from: str = "Marketplace <orders@marketplace.example>"
+    inbox_sender: str = Field(default="both", pattern=r"^(both|from)$")
     task_queue: str = Field(default="orders", min_length=1, max_length=200)
     policy_file: Path = Path("policy.toml")
     max_cached_workflows: int = Field(default=1000, ge=0, le=100_000)

@@ -94,7 +94,7 @@ DUE: Mapping[DeadlineName, str] = {
 """When each deadline falls due."""
 
 SETTINGS: Mapping[str, tuple[str, str]] = {
-    "database_url": ("worker, `stock` commands, stack", "The store: an SQLAlchemy URL of SQLite or PostgreSQL."),
+    "database_url": ("worker, inbox, `stock` commands, stack", "The store: an SQLAlchemy URL of SQLite or PostgreSQL."),
     "payment_provider": ("worker", "Which provider: one with the sandbox's protocol, or [Stripe](payments.md)."),
     "payment_provider_url": ("worker", "Where the payment provider answers, if it is not Stripe."),
     "webhook_secret": ("receiver", "What signs the payment provider's webhooks, as Standard Webhooks writes it."),
@@ -104,6 +104,10 @@ SETTINGS: Mapping[str, tuple[str, str]] = {
     "smtp_host": ("worker", "The mail server that takes the notices."),
     "smtp_port": ("worker", "Its port."),
     "mail_from": ("worker", "The sender of the notices, with or without a name; undeliverable mail returns there."),
+    "inbox_sender": (
+        "inbox",
+        "Which addresses of a mail must be its writer's: envelope and From, or From alone, for [a DMARC check in front](mail.md).",
+    ),
     "task_queue": ("worker, starter, stack", "The Temporal task queue; worker and starter must name the same one."),
     "policy_file": ("starter", "The policy; a relative path that is not found is looked for beside the code."),
     "max_cached_workflows": ("worker", "Orders that a worker keeps in memory; 0 replays an order at every step."),

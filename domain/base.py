@@ -112,10 +112,12 @@ Line500 = Annotated[
 """One line of 1 to 500 printable characters."""
 Filled500 = Annotated[Line500, AfterValidator(_filled)]
 """One line of 1 to 500 printable characters, not all of them blank."""
+MAX_TEXT = 1000
+"""Characters that a person's text may have."""
 Text1000 = Annotated[
     str,
     BeforeValidator(_printable_lines),
-    StringConstraints(strip_whitespace=True, max_length=1000),
+    StringConstraints(strip_whitespace=True, max_length=MAX_TEXT),
     AfterValidator(_filled),
 ]
 """1 to 1,000 printable characters on one or several lines."""

@@ -11,14 +11,12 @@ import argparse
 import asyncio
 import contextlib
 import logging
-import signal
 import socket
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple
 
 import uvicorn
 from fastapi import FastAPI
@@ -34,6 +32,7 @@ from sandbox.provider_routes import Parts, router
 from sandbox.provider_store import Ledger
 from sandbox.provider_tables import Wait
 from sandbox.provider_webhooks import Courier, Outbox
+from sandbox.serving import announce, end_on_signals
 
 _logger = logging.getLogger(__name__)
 
@@ -83,38 +82,19 @@ def _report_end(background: asyncio.Task[None]) -> None:
         _logger.error("refunds and webhooks have stopped; restart the payment provider", exc_info=error)
 
 
-class AnnouncingServer(uvicorn.Server):
-    """A server that says where it listens once it does."""
-
-    def __init__(self, config: uvicorn.Config, url: str, port_file: Path | None) -> None:
-        super().__init__(config)
-        self._url, self._port_file = url, port_file
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to listen, write the port file in one step, and print the address."""
-        await super().startup(sockets)
-        if self._port_file is not None:
-            draft = self._port_file.with_name(self._port_file.name + ".draft")
-            draft.write_text(self._url.rpartition(":")[2])
-            draft.replace(self._port_file)
-        sys.stdout.write(f"payment provider on {self._url}\n")
-        sys.stdout.flush()
-
-
-def _stop(_signal: int, _frame: Any) -> NoReturn:
-    sys.exit(0)
-
-
 def _read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m sandbox.provider", description="The sandbox's payment provider.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 (default) takes a free port")
     parser.add_argument("--database", type=Path, required=True, help="SQLite file, made where it is missing")
     parser.add_argument("--port-file", type=Path, help="file to write the port to once the provider listens")
-    parser.add_argument("--hold-seconds", type=float, default=7 * 86400.0, help="a hold lapses after this (7 days)")
-    parser.add_argument("--refund-seconds", type=float, default=1.0, help="a pending refund is paid after this")
-    parser.add_argument("--slow-seconds", type=float, default=3.0, help="delay of card-slow")
-    parser.add_argument("--timeout-seconds", type=float, default=60.0, help="delay of the timeout cards")
+    usual = Delays()
+    parser.add_argument("--hold-seconds", type=float, default=usual.hold, help="a hold lapses after this (7 days)")
+    parser.add_argument(
+        "--refund-seconds", type=float, default=usual.refund, help="a pending refund is paid after this"
+    )
+    parser.add_argument("--slow-seconds", type=float, default=usual.slow, help="delay of card-slow")
+    parser.add_argument("--timeout-seconds", type=float, default=usual.timeout, help="delay of the timeout cards")
     parser.add_argument("--webhook-url", help="where webhooks go; without it they go where they went last time")
     parser.add_argument("--webhook-secret", type=webhook_secret, help="what signs them: whsec_ and base64")
     arguments = parser.parse_args()
@@ -126,19 +106,18 @@ def _read_arguments() -> argparse.Namespace:
 def main() -> None:
     """Run the provider until SIGTERM or SIGINT."""
     arguments = _read_arguments()
-    # Uvicorn raises the signal that stopped it once more when it is done; without these the exit would not be clean.
-    signal.signal(signal.SIGTERM, _stop)
-    signal.signal(signal.SIGINT, _stop)
+    end_on_signals()
     book = Book(arguments.database)
     if arguments.webhook_url is not None:
         Outbox(book).configure(arguments.webhook_url, arguments.webhook_secret)
     listener = socket.create_server((arguments.host, arguments.port))
-    url = f"http://{arguments.host}:{listener.getsockname()[1]}"
+    port = listener.getsockname()[1]
     seconds = (arguments.hold_seconds, arguments.refund_seconds, arguments.slow_seconds, arguments.timeout_seconds)
     config = uvicorn.Config(
         create_app(book, Delays(*seconds)), log_level="warning", access_log=False, timeout_graceful_shutdown=1
     )
-    AnnouncingServer(config, url, arguments.port_file).run(sockets=[listener])
+    announce(f"payment provider on http://{arguments.host}:{port}", arguments.port_file, str(port))
+    uvicorn.Server(config).run(sockets=[listener])
 
 
 if __name__ == "__main__":

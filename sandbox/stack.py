@@ -1,4 +1,4 @@
-"""The embedded stack: Temporal server with Web UI, payment provider, receiver, mail sink and worker, as real processes.
+"""The embedded stack: Temporal server with Web UI, payment provider, receiver, mail sink, inbox and worker, as real processes.
 
 Everything binds to 127.0.0.1 and keeps its data in one folder, so that a stack that is started again goes on where it
 stopped. `stack.json` in that folder tells where a running stack is to be found.
@@ -6,7 +6,6 @@ stopped. `stack.json` in that folder tells where a running stack is to be found.
 
 import asyncio
 import base64
-import contextlib
 import fcntl
 import json
 import os
@@ -20,11 +19,8 @@ from typing import IO
 
 import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
-from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
-from temporalio.client import Client
-from temporalio.service import RPCError
+
+from sandbox.probes import answers, server_answers, speaks_smtp, worker_polls
 
 HOST = "127.0.0.1"
 ROOT = Path(__file__).parent.parent
@@ -56,6 +52,7 @@ class Addresses(BaseModel):
     receiver: str
     smtp_port: int
     mail: str
+    inbox_port: int
     database_url: str
 
     def environment(self) -> dict[str, str]:
@@ -117,7 +114,7 @@ class Stack:
         self._temporal_port = temporal_port or free_port()
         self._ui_port = None if ui_port is None else (ui_port or free_port())
         self._provider_port, self._smtp_port, self._mail_port = provider_port, smtp_port, mail_port
-        self._receiver_port = 0
+        self._receiver_port = self._inbox_port = 0
         self._server_options = (*SERVER_OPTIONS, *server_options)
         self._environment = {**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})}
         self._processes: dict[str, asyncio.subprocess.Process] = {}
@@ -152,12 +149,17 @@ class Stack:
         self._claim = claim
 
     async def _start(self, with_worker: bool) -> Addresses:
-        files = {"provider": "provider.port", "mail sink": "mail.port", "receiver": "receiver.port"}
+        files = {
+            **{"provider": "provider.port", "mail sink": "mail.port"},
+            **{"receiver": "receiver.port", "inbox": "inbox.port"},
+        }
         for stale in files.values():
             (self.directory / stale).unlink(missing_ok=True)
-        await asyncio.gather(self._start_server(), self._start_provider(), self._start_mail(), self._spawn_receiver())
+        parts = (self._start_provider(), self._start_mail(), self._spawn_receiver(), self._spawn_inbox())
+        await asyncio.gather(self._start_server(), *parts)
         found = await asyncio.gather(*(self._port_file(name, file) for name, file in files.items()))
-        provider, ports, self._receiver_port = found[0], json.loads(found[1]), int(found[2])
+        provider, ports = found[0], json.loads(found[1])
+        self._receiver_port, self._inbox_port = int(found[2]), int(found[3])
         self.addresses = Addresses(
             pid=os.getpid(),
             temporal=f"{HOST}:{self._temporal_port}",
@@ -166,15 +168,17 @@ class Stack:
             receiver=f"http://{HOST}:{self._receiver_port}",
             smtp_port=ports["smtp"],
             mail=f"http://{HOST}:{ports['http']}",
-            database_url=self._environment.get("DATABASE_URL") or f"sqlite:///{self.directory / 'orders.db'}",
+            inbox_port=self._inbox_port,
+            database_url=self._database_url(),
         )
-        await self._until("provider", lambda: _answers(f"{self._found.provider}/health"))
-        await self._until("mail sink", lambda: _answers(f"{self._found.mail}/health"))
-        await self._until("receiver", lambda: _answers(f"{self._found.receiver}/health"))
+        await self._until("provider", lambda: answers(f"{self._found.provider}/health"))
+        await self._until("mail sink", lambda: answers(f"{self._found.mail}/health"))
+        await self._until("receiver", lambda: answers(f"{self._found.receiver}/health"))
+        await self._until("inbox", lambda: speaks_smtp(HOST, self._inbox_port))
         await self._until("provider", self._provider_knows_receiver)
-        await self._until("server", self._server_answers)
+        await self._until("server", lambda: server_answers(self._found.temporal))
         if self._found.ui is not None:
-            await self._until("server", lambda: _answers(f"{self._found.ui}/"))
+            await self._until("server", lambda: answers(f"{self._found.ui}/"))
         if with_worker:
             await self.start_worker()
         (self.directory / "stack.json").write_text(self._found.model_dump_json(indent=2))
@@ -190,12 +194,18 @@ class Stack:
         """Start one more worker under `name` and wait until it polls."""
         environment = {**self._environment, **self._found.environment()}
         await self._spawn(name, sys.executable, str(ROOT / "worker.py"), environment=environment)
-        await self._until(name, lambda: self._worker_polls(name))
+        queue = self._environment.get("TASK_QUEUE", "orders")
+        await self._until(name, lambda: worker_polls(self._found.temporal, queue, self._processes[name].pid))
 
     async def start_receiver(self) -> None:
         """Start the receiver again where it was, and wait until it answers; the server need not run."""
         await self._spawn_receiver()
-        await self._until("receiver", lambda: _answers(f"{self._found.receiver}/health"))
+        await self._until("receiver", lambda: answers(f"{self._found.receiver}/health"))
+
+    async def start_inbox(self) -> None:
+        """Start the inbox again where it was, and wait until it answers; the server need not run."""
+        await self._spawn_inbox()
+        await self._until("inbox", lambda: speaks_smtp(HOST, self._inbox_port))
 
     async def stop(self) -> None:
         """Stop every part, workers first, each by its process id; what does not stop in time is killed."""
@@ -203,7 +213,7 @@ class Stack:
             return
         (self.directory / "stack.json").unlink(missing_ok=True)
         workers = [name for name in self._processes if name.startswith("worker")]
-        for group in (workers, ["provider", "mail sink"], ["receiver"], ["server"]):
+        for group in (workers, ["provider", "mail sink"], ["receiver", "inbox"], ["server"]):
             await asyncio.gather(*(self.stop_part(name) for name in group))
         self._claim.close()
         self._claim = None
@@ -257,14 +267,28 @@ class Stack:
             port_file="mail.port",
         )
 
+    def _database_url(self) -> str:
+        return self._environment.get("DATABASE_URL") or f"sqlite:///{self.directory / 'orders.db'}"
+
+    def _temporal(self) -> dict[str, str]:
+        return {"TEMPORAL_ADDRESS": f"{HOST}:{self._temporal_port}", "TEMPORAL_NAMESPACE": "default"}
+
+    async def _spawn_inbox(self) -> None:
+        await self._spawn_module(
+            "inbox",
+            "web.inbox",
+            f"--port={self._inbox_port}",
+            port_file="inbox.port",
+            environment={**self._environment, **self._temporal(), "DATABASE_URL": self._database_url()},
+        )
+
     async def _spawn_receiver(self) -> None:
-        temporal = {"TEMPORAL_ADDRESS": f"{HOST}:{self._temporal_port}", "TEMPORAL_NAMESPACE": "default"}
         await self._spawn_module(
             "receiver",
             "web.receiver",
             f"--port={self._receiver_port}",
             port_file="receiver.port",
-            environment={**self._environment, **temporal, "WEBHOOK_SECRET": self.webhook_secret()},
+            environment={**self._environment, **self._temporal(), "WEBHOOK_SECRET": self.webhook_secret()},
         )
 
     def webhook_secret(self) -> str:
@@ -342,32 +366,3 @@ class Stack:
         log = self.directory / "logs" / f"{name.replace(' ', '-')}.log"
         lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
         return f"{' | '.join(lines[-3:])} (log: {log})"
-
-    async def _server_answers(self) -> bool:
-        try:
-            client = await Client.connect(self._found.temporal)
-            return bool(await client.count_workflows("WorkflowType = 'order'") is not None)
-        except (RPCError, RuntimeError):
-            return False
-
-    async def _worker_polls(self, name: str) -> bool:
-        with contextlib.suppress(RPCError, RuntimeError):
-            client = await Client.connect(self._found.temporal)
-            queue = self._environment.get("TASK_QUEUE", "orders")
-            request = DescribeTaskQueueRequest(
-                namespace=client.namespace,
-                task_queue=TaskQueue(name=queue),
-                task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-            )
-            answer = await client.workflow_service.describe_task_queue(request)
-            # Temporal's SDK names a worker PID@HOST.
-            return any(each.identity.startswith(f"{self._processes[name].pid}@") for each in answer.pollers)
-        return False
-
-
-async def _answers(url: str) -> bool:
-    try:
-        async with httpx.AsyncClient(timeout=2.0) as client:
-            return (await client.get(url)).status_code == 200
-    except httpx.HTTPError:
-        return False

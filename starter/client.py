@@ -90,9 +90,9 @@ class Listed:
 
 
 class OrderClient:
-    """Orders on one Temporal namespace."""
+    """Orders on one Temporal namespace; without a policy they are commanded and asked, and none is placed."""
 
-    def __init__(self, client: Client, task_queue: str, policy: Policy) -> None:
+    def __init__(self, client: Client, task_queue: str, policy: Policy | None = None) -> None:
         self.temporal = client
         self._task_queue = task_queue
         self._policy = policy
@@ -123,6 +123,8 @@ class OrderClient:
     def snapshot(self, placement: Placement) -> PolicySnapshot:
         """Fix the policy for the order; raises InputError with everything in it that the policy does not know."""
         known = self._policy
+        if known is None:
+            raise InputError("policy: this client was made without one; give it the policy to place orders by")
         seller = (
             placement.seller_id
             if placement.seller_id in known.sellers

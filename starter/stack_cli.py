@@ -5,7 +5,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from sandbox.stack import Addresses, Stack, StackError
+from sandbox.stack import HOST, Addresses, Stack, StackError
 from starter.session import console, problems, stack_directory
 from starter.stock_cli import seed
 from store.store import Store
@@ -64,3 +64,4 @@ def show_addresses(addresses: Addresses) -> None:
     console.print(f"mails             {addresses.mail}")
     console.print(f"payment provider  {addresses.provider}")
     console.print(f"webhook receiver  {addresses.receiver}")
+    console.print(f"inbox for mails   smtp://{HOST}:{addresses.inbox_port}")

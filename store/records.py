@@ -1,21 +1,32 @@
 """The records of the orders: writing the newest snapshot and the history, and finding them again.
 
-Policy: P3, C13, D3, G8, V1, V2.
+Policy: P3, C13, D3, G8, V1, V2, V6.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import and_, delete, func, or_
 from sqlmodel import Session, col, select
 
-from domain.order import HistoryEntry, Status
+from domain.message import alias
+from domain.order import Actor, HistoryEntry, Status
 from domain.views import OrderView
 from store.tables import HistoryTable, LineTable, OrderTable
 
 Cursor = tuple[datetime, str]
 """Where a page of orders ended: `placed_at` and number of its last order."""
+
+
+@dataclass(frozen=True)
+class Addressee:
+    """Whom an alias stands for: `side` (buyer or seller) of an order, and `writer`, the mail address of the other side (V6)."""
+
+    order_number: str
+    side: Actor
+    writer: str
 
 
 def is_taken(session: Session, record: OrderView) -> bool:
@@ -61,6 +72,8 @@ def _columns(record: OrderView, now: datetime) -> dict[str, Any]:
         "seller_id": record.seller.seller_id,
         "buyer_id": record.buyer.buyer_id if record.buyer else None,
         "buyer_email": record.buyer.email.lower() if record.buyer else None,
+        "buyer_alias": alias(record.number, Actor.BUYER) if record.buyer else None,
+        "seller_alias": alias(record.number, Actor.SELLER) if record.buyer else None,
         "currency": record.currency,
         "total_minor": record.total_minor,
         "placed_at": record.placed_at,
@@ -102,6 +115,23 @@ def find(session: Session, number: str) -> OrderView | None:
     """Return the newest snapshot of one order, or None."""
     view = session.exec(select(OrderTable.view).where(OrderTable.number == number)).first()
     return None if view is None else OrderView.model_validate(view)
+
+
+def addressee(session: Session, address: str) -> Addressee | None:
+    """Return whom `address` stands for, in any case of its letters; None for no alias and for that of an erased order (A7)."""
+    known = address.lower()
+    if not (known.isascii() and known.isprintable()):
+        return None
+    either = or_(col(OrderTable.buyer_alias) == known, col(OrderTable.seller_alias) == known)
+    row = session.exec(select(OrderTable).where(either)).first()
+    if row is None:
+        return None
+    view = OrderView.model_validate(row.view)
+    if view.buyer is None:
+        return None
+    if row.buyer_alias == known:
+        return Addressee(row.number, Actor.BUYER, view.seller.email)
+    return Addressee(row.number, Actor.SELLER, view.buyer.email)
 
 
 def history(session: Session, number: str) -> list[HistoryEntry]:

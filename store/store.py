@@ -19,11 +19,12 @@ from domain.views import OrderView
 from store import ledger, records, stock
 from store.database import Database
 from store.ledger import Balance, LedgerRow, Unbalanced
-from store.records import Cursor
+from store.records import Addressee, Cursor
 from store.stock import Shortage, StockRow
 from store.tables import LineTable, NoticeTable, OrderTable
 
 __all__ = [
+    "Addressee",
     "Balance",
     "Cursor",
     "LedgerRow",
@@ -229,6 +230,10 @@ class Store:
     def order(self, number: str) -> OrderView | None:
         """Return the newest snapshot of one order, or None."""
         return self._database.read(lambda session: records.find(session, number))
+
+    def addressee(self, address: str) -> Addressee | None:
+        """Return whom the alias `address` stands for, None where it is unknown or its order is erased. Policy: V6, A7."""
+        return self._database.read(lambda session: records.addressee(session, address))
 
     def history(self, number: str) -> list[HistoryEntry]:
         """Return an order's history, the oldest entry first."""

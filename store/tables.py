@@ -43,6 +43,8 @@ class OrderTable(Table, table=True):
         Index("ix_orders_tab", "seller_id", "status", "placed_at"),
         Index("ix_orders_newest", "placed_at", "number"),
         Index("ix_orders_buyer_email", "buyer_email"),
+        Index("ix_orders_buyer_alias", "buyer_alias"),
+        Index("ix_orders_seller_alias", "seller_alias"),
         Index("ix_orders_next_deadline_at", "next_deadline_at"),
     )
 
@@ -54,6 +56,8 @@ class OrderTable(Table, table=True):
     seller_id: str
     buyer_id: str | None = None
     buyer_email: str | None = None
+    buyer_alias: str | None = None
+    seller_alias: str | None = None
     currency: str
     total_minor: int = Field(sa_type=BigInteger)
     placed_at: datetime = Field(sa_type=UtcInstant)

@@ -79,6 +79,25 @@ def test_a_message_about_a_pending_order_does_not_name_the_buyer(language: str) 
     assert message["From"].addresses[0].addr_spec == alias(NUMBER, "buyer")
 
 
+@pytest.mark.rule("V6", "C12", "D1")
+@pytest.mark.parametrize("recipient", ["buyer", "seller"])
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("ja", "このメールにそのままご返信いただけます。"),
+        ("zh", "直接回复本邮件即可。"),
+        ("en", "To answer, simply reply to this mail."),
+        ("it", "Per rispondere è sufficiente rispondere a questa e-mail."),
+    ],
+)
+def test_a_message_says_that_it_can_be_answered_by_mail(language: str, said: str, recipient: str) -> None:
+    """Either side is told so in its own language, in both forms of the mail, with the limit of an answer."""
+    _, text, html = parts_of(message_mail(recipient, make_view(language)))
+    for form in (text, words_of(html)):
+        assert said in form
+        assert "1000" in form
+
+
 @pytest.mark.rule("V6")
 def test_a_message_is_quoted_line_by_line() -> None:
     """The text is quoted as it was written, in both forms, with its lines and without becoming markup."""

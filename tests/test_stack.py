@@ -22,7 +22,7 @@ from domain.views import OrderView
 from sandbox.stack import HOST, Stack, StackError, running_stack
 from starter.client import UnreachableError
 
-PARTS = ("server", "provider", "mail sink", "receiver")
+PARTS = ("server", "provider", "mail sink", "receiver", "inbox")
 
 
 @contextlib.asynccontextmanager
@@ -47,7 +47,7 @@ def alive(found: Iterable[psutil.Process]) -> list[psutil.Process]:
 
 
 async def test_every_part_listens_on_the_loopback_only_and_is_gone_after_the_stop(tmp_path: Path) -> None:
-    """Server, UI, provider, receiver, mail sink and worker listen on 127.0.0.1 alone; a stop ends each of them.
+    """Server, UI, provider, receiver, mail sink, inbox and worker listen on 127.0.0.1 alone; a stop ends each of them.
 
     Once the stack is up, its worker has created the search attributes by which orders are listed.
     """
@@ -63,8 +63,9 @@ async def test_every_part_listens_on_the_loopback_only_and_is_gone_after_the_sto
         told = running_stack(tmp_path)
         assert told == stack.addresses
         assert told is not None
-        urls = (told.temporal, told.ui, told.provider, told.receiver, told.mail, f"{HOST}:{told.smtp_port}")
-        assert {int(str(url).rsplit(":", 1)[1]) for url in urls} <= {port for _, port in listening}
+        urls = (told.temporal, told.ui, told.provider, told.receiver, told.mail)
+        ports = {told.smtp_port, told.inbox_port, *(int(str(url).rsplit(":", 1)[1]) for url in urls)}
+        assert ports <= {port for _, port in listening}
         assert len(found) >= len(PARTS) + 1
 
         client = await Client.connect(told.temporal)
@@ -206,7 +207,13 @@ async def started(folder: Path, *options: str) -> tuple[asyncio.subprocess.Proce
             line = await process.stdout.readline()
             assert line, (await process.communicate())[1].decode()
             seen += line.decode()
-    for name in ("Temporal Web UI   http://127.0.0.1:", "Temporal server   127.0.0.1:", "mails ", "payment provider "):
+    for name in (
+        "Temporal Web UI   http://127.0.0.1:",
+        "Temporal server   127.0.0.1:",
+        "mails ",
+        "payment provider ",
+        "inbox ",
+    ):
         assert name in seen
     return process, psutil.Process(process.pid).children(recursive=True)
 

@@ -128,7 +128,7 @@ def test_several_threads_may_migrate_an_empty_database(url: str, tmp_path: Path)
     at_once(lambda index: stores[index // 2].migrate(), 10)
     assert all(each.healthy() for each in stores)
     with stores[0]._database.engine.connect() as connection:
-        assert connection.execute(text("SELECT version_num FROM alembic_version")).all() == [("0002",)]
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).all() == [("0003",)]
     for each in stores:
         each.close()
 

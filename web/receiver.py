@@ -9,12 +9,9 @@ import argparse
 import asyncio
 import logging
 import os
-import signal
 import socket
-import sys
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NoReturn
 
 import uvicorn
 from fastapi import FastAPI, Request, Response
@@ -30,6 +27,7 @@ from activities.events import ProviderEvent
 from activities.settings import Settings, SettingsError
 from web.deliveries import RefusedDelivery, read_event, read_stripe_event
 from web.notes import Notes
+from web.serving import announce, end_on_signals
 from workflows.connection import connect
 
 MAX_BODY_BYTES = 64 * 1024
@@ -134,24 +132,6 @@ def _answer_http(_request: Request, error: Exception) -> Response:
     return JSONResponse({"error": "no_such_route", "message": message}, error.status_code, error.headers)
 
 
-class AnnouncingServer(uvicorn.Server):
-    """A server that says where it listens once it does."""
-
-    def __init__(self, config: uvicorn.Config, url: str, port_file: Path | None) -> None:
-        super().__init__(config)
-        self._url, self._port_file = url, port_file
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to listen, write the port file in one step, and print the address."""
-        await super().startup(sockets)
-        if self._port_file is not None:
-            draft = self._port_file.with_name(self._port_file.name + ".draft")
-            draft.write_text(self._url.rpartition(":")[2])
-            draft.replace(self._port_file)
-        sys.stdout.write(f"receiver on {self._url}\n")
-        sys.stdout.flush()
-
-
 async def serve(arguments: argparse.Namespace, settings: Settings) -> None:
     """Receive until SIGTERM or SIGINT; raises SettingsError where no secret is set, OSError where the port is taken."""
     if settings.webhook_secret is None and settings.stripe_webhook_secret is None:
@@ -159,18 +139,15 @@ async def serve(arguments: argparse.Namespace, settings: Settings) -> None:
     # Temporal's client is kept from writing lines of its own: what could not be handed on is told here, once.
     client = await connect(lazy=True, runtime=Runtime(telemetry=TelemetryConfig(logging=None)))
     listener = socket.create_server((arguments.host, arguments.port))
-    url = f"http://{arguments.host}:{listener.getsockname()[1]}"
+    port = listener.getsockname()[1]
     config = uvicorn.Config(
         create_app(client, settings),
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=SIGNALLED_WITHIN.seconds + 1,
     )
-    await AnnouncingServer(config, url, arguments.port_file).serve(sockets=[listener])
-
-
-def _stop(_signal: int, _frame: Any) -> NoReturn:
-    sys.exit(0)
+    announce(f"receiver on http://{arguments.host}:{port}", arguments.port_file, port)
+    await uvicorn.Server(config).serve(sockets=[listener])
 
 
 def main() -> int:
@@ -181,9 +158,7 @@ def main() -> int:
     parser.add_argument("--port-file", type=Path, help="file to write the port to once the receiver listens")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    # Uvicorn raises the signal that stopped it once more when it is done; without these the exit would not be clean.
-    signal.signal(signal.SIGTERM, _stop)
-    signal.signal(signal.SIGINT, _stop)
+    end_on_signals()
     try:
         asyncio.run(serve(arguments, Settings.from_environment()))
     except SettingsError as error:
