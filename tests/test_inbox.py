@@ -1,10 +1,8 @@
-"""The inbox at its SMTP port: what it takes, each refusal with fact and remedy, and how it starts and ends."""
+"""The inbox at its SMTP port: what it takes, and each refusal with fact and remedy."""
 
 import asyncio
 import logging
-import signal
 import smtplib
-import sys
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,17 +12,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from cli_kit import environment, finished
-from live_kit import until
 from store_kit import number, snapshot
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.settings import Settings, SettingsError
 from domain.base import MAX_TEXT
 from domain.message import MESSAGE_DOMAIN, alias
 from domain.order import Actor
 from domain.refusals import RefusalCode, refuse
-from sandbox.stack import ROOT, Stack, free_port
 from starter.client import InputError, OrderClient, RefusedError, Reply, UnreachableError
 from store.store import Store
 from web import inbound
@@ -99,13 +93,18 @@ class Desk:
         return await asyncio.to_thread(self.dialogue, sender, to, data)
 
 
-@pytest.fixture
-def records(tmp_path: Path) -> Store:
-    """A store with one order."""
+def recorded(tmp_path: Path) -> Store:
+    """Return a store with one order."""
     store = Store(f"sqlite:///{tmp_path}/orders.db")
     store.migrate()
     store.record(snapshot(1, 1, {"A": (1, 0)}))
     return store
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Store:
+    """A store with one order."""
+    return recorded(tmp_path)
 
 
 async def opened(records: Store, checked: str) -> AsyncIterator[Desk]:
@@ -357,68 +356,3 @@ async def test_an_inbox_that_ends_waits_for_the_mail_that_it_is_handing_on(
         ending = asyncio.create_task(inbox.finish(timedelta(seconds=20)))
     await asyncio.wait_for(ending, 5)
     records.close()
-
-
-def test_the_check_of_senders_is_a_setting() -> None:
-    """Envelope and From unless told otherwise; another word is refused."""
-    assert Settings.from_environment({}).inbox_sender == "both"
-    assert Settings.from_environment({"INBOX_SENDER": "from"}).inbox_sender == "from"
-    with pytest.raises(SettingsError, match=r"inbox_sender: .*'none'"):
-        Settings.from_environment({"INBOX_SENDER": "none"})
-
-
-async def start(folder: Path, *options: str, **settings: str) -> asyncio.subprocess.Process:
-    """Start an inbox as a process with these settings alone."""
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "web.inbox", *options),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        cwd=ROOT,
-        env=environment(folder, **settings),
-    )
-
-
-async def test_an_inbox_starts_and_stays_up_without_temporal(records: Store, tmp_path: Path) -> None:
-    """With nobody at TEMPORAL_ADDRESS it answers 451 for an order that it knows, and ends with 0 on SIGTERM.
-
-    Its log names the order and no address.
-    """
-    nobody, port_file = f"127.0.0.1:{free_port()}", tmp_path / "inbox.port"
-    database = f"sqlite:///{tmp_path}/orders.db"
-    process = await start(tmp_path, f"--port-file={port_file}", TEMPORAL_ADDRESS=nobody, DATABASE_URL=database)
-    try:
-
-        async def announced() -> bool:
-            assert process.returncode is None, await finished(process)
-            return port_file.exists()
-
-        await until(announced, "the port")
-        desk = Desk(FakeOrders(), records, int(port_file.read_text()))
-        for _ in range(2):
-            assert (await desk.send())[0] == 451
-        process.send_signal(signal.SIGTERM)
-        ran = await asyncio.wait_for(finished(process), 20)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.communicate()
-    assert (ran.code, ran.out) == (0, f"inbox on smtp://127.0.0.1:{port_file.read_text()}\n")
-    assert f"order {number(1)}: the buyer's mail is put off" in ran.err
-    assert "example.com" not in ran.err
-    assert "Traceback" not in ran.err
-
-
-async def test_an_inbox_that_cannot_run_says_why(tmp_path: Path, stack: Stack) -> None:
-    """A setting that cannot be used ends it with 2, a port that is taken with 4; the last line names fact and remedy."""
-    assert stack.addresses is not None
-    taken = stack.addresses.inbox_port
-    refused: tuple[tuple[tuple[str, ...], dict[str, str], int, str], ...] = (
-        ((), {"INBOX_SENDER": "nobody"}, 2, "inbox_sender: "),
-        ((), {"DATABASE_URL": "sqlite://"}, 2, "DATABASE_URL: an SQLite database in memory"),
-        ((f"--port={taken}",), {}, 4, f"cannot listen on 127.0.0.1:{taken}"),
-    )
-    for options, settings, code, words in refused:
-        ran = await finished(await start(tmp_path, *options, **settings))
-        assert (ran.code, ran.out) == (code, "")
-        assert words in ran.err.strip().splitlines()[-1]
