@@ -172,6 +172,18 @@ async def test_the_panel_tells_what_came_after(cli: Cli, live: Live) -> None:
     assert f"1 × {reduced['sku']} by the seller: no_inventory; by mail" in (await cli.call("show", reduced["n"])).out
 
 
+@pytest.mark.rule("C11", "D3")
+async def test_items_that_the_buyer_cancels_are_not_told_as_out_of_stock(cli: Cli, live: Live) -> None:
+    """Without --reason the buyer's own reason is recorded, and the seller's mail gives it."""
+    number = await live.place(seller="S-300", marketplace="US")
+    one = (number, "--item", f"{(await live.order(number)).lines[0].sku}:1")
+    (reduction,) = (await cli.call("cancel-items", *one, "--as", "buyer", "--json")).json()["order"]["reductions"]
+    assert (reduction["actor"], reduction["reason"]) == ("buyer", "buyer_cancelled")
+    mail = await live.mailed(number, "items_cancelled", "seller")
+    assert "cancelled at the buyer's request" in mail["text"]
+    assert "out of stock" not in mail["text"]
+
+
 @pytest.mark.rule("D2", "D5")
 async def test_documents_are_written_and_refused_with_the_reason(cli: Cli, live: Live, tmp_path: Path) -> None:
     """The packing slip before shipment, the receipt once charged; what cannot be issued is exit 3, a bad file exit 2."""
