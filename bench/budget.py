@@ -23,9 +23,9 @@ from bench.player import Life, live_through
 from domain.policy import Policy
 from sandbox.stack import Stack
 from starter.client import OrderClient
+from starter.samples import seed
 from starter.session import policy as load_policy
 from starter.session import settings as load_settings
-from starter.stock_cli import seed
 from store.store import Store
 from workflows.connection import connect
 

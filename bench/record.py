@@ -21,9 +21,9 @@ from bench.lives import LIVES
 from bench.player import live_through
 from sandbox.stack import ROOT, Stack
 from starter.client import OrderClient
+from starter.samples import seed
 from starter.session import policy as load_policy
 from starter.session import settings as load_settings
-from starter.stock_cli import seed
 from store.store import Store
 from workflows.connection import connect
 

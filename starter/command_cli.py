@@ -81,7 +81,8 @@ def send(
 
 def register(app: typer.Typer, row: Row) -> None:
     """Add the command of a row to the command line, dashes for underscores."""
-    options = {_parameter(each): each for each in row.options}
+    # Typer names an argument by its parameter; options name themselves.
+    options = {each.field: each for each in row.options}
 
     def command(**given: Any) -> None:
         try:
@@ -102,11 +103,6 @@ def register(app: typer.Typer, row: Row) -> None:
     )
     command.__annotations__ = {}
     app.command(row.name.replace("_", "-"), rich_help_panel=row.panel, help=f"{row.help} [dim]{row.rules}[/]")(command)
-
-
-def _parameter(option: Option) -> str:
-    # Typer names an argument by its parameter; options name themselves.
-    return option.field
 
 
 def _read(option: Option, value: Any) -> Any:

@@ -13,13 +13,10 @@ from domain.views import OrderView
 from starter import joint, output
 from starter.carts import read_json
 from starter.client import InputError, OrderClient
+from starter.command_cli import AsJson
 from starter.session import REFUSED, console, open_client, problems, run
 
-app = typer.Typer(help="Several orders at once.", no_args_is_help=True)
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
-
-@app.command(rich_help_panel="Orders")
 def purchase(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON file with one purchase across sellers.")],
     as_json: AsJson = False,
@@ -52,7 +49,6 @@ def purchase(
     run(work)
 
 
-@app.command(rich_help_panel="As the seller")
 def combine(
     numbers: Annotated[list[str], typer.Argument(metavar="ORDER", help="2 to 20 orders of one buyer and seller.")],
     carrier: Annotated[str, typer.Option(help="Who carries the parcel.")] = "Yamato",

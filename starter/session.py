@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -21,6 +21,9 @@ from domain.refusals import Refusal
 from sandbox.stack import ROOT, Addresses, StackError, running_stack
 from starter.client import InputError, OrderClient, RefusedError, UnreachableError
 from workflows.connection import connect
+
+if TYPE_CHECKING:
+    from store.store import Store
 
 OK, BAD_INPUT, REFUSED, NO_CONNECTION = 0, 2, 3, 4
 # Without `emoji`, a title like ":cup:" is shown and printed as JSON as it is.
@@ -40,6 +43,12 @@ def embedded_stack() -> Addresses | None:
     return found if found is not None and address in (None, "", found.temporal) else None
 
 
+def order_url(number: str) -> str | None:
+    """Return where the Temporal UI shows an order, None where no embedded stack has a UI."""
+    stack = embedded_stack()
+    return f"{stack.ui}/namespaces/default/workflows/order-{number}" if stack and stack.ui else None
+
+
 def settings() -> Settings:
     """Return the settings of the environment, those of a running embedded stack filling what is not set."""
     stack = embedded_stack()
@@ -54,6 +63,19 @@ def policy(chosen: Settings) -> Policy:
         return load_policy(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise PolicyError(f"POLICY_FILE {path} cannot be read: {error.strerror}") from None
+
+
+def open_store() -> "Store":
+    """Open the store of the settings; raises UnreachableError when it does not answer."""
+    from store.store import Store  # noqa: PLC0415 - the database's libraries take a second, for what reads the store only
+
+    try:
+        store = Store(settings().database_url)
+    except ValueError as error:
+        raise InputError(f"DATABASE_URL: {error}") from None
+    if not store.healthy():
+        raise UnreachableError("the store does not answer; check DATABASE_URL, or start a worker or the stack once")
+    return store
 
 
 async def open_client() -> OrderClient:

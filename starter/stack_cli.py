@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from sandbox.stack import Addresses, Stack, StackError
+from starter.samples import seed
 from starter.session import console, problems, stack_directory
-from starter.stock_cli import seed
 from store.store import Store
 
 

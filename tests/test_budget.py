@@ -9,7 +9,7 @@ from bench.budget import measure, without_live_attributes
 from bench.lives import LIVES
 from bench.player import Life
 from starter.client import OrderClient
-from starter.stock_cli import SAMPLES
+from starter.samples import SAMPLES
 
 HAPPY = next(life for life in LIVES if life.name == "happy")
 CANCELLED = next(life for life in LIVES if life.name == "buyer_cancels")

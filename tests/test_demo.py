@@ -8,8 +8,8 @@ from live_kit import Live
 
 from sandbox.stack import Stack
 from starter.demo import PARTS
+from starter.samples import SAMPLES
 from starter.scenes import Scene, Stage
-from starter.stock_cli import SAMPLES
 
 pytestmark = pytest.mark.patience
 

@@ -25,7 +25,8 @@ from domain.placement import PlaceOrder
 from domain.purchase import Purchase, parse_purchase
 from domain.views import OrderView
 from sandbox.stack import Stack
-from starter import carts, joint, joint_cli
+from starter import carts, joint
+from starter.cli import app
 from starter.client import InputError, RefusedError
 from workflows.connection import begin_order
 from workflows.purchase import PurchaseWorkflow
@@ -306,7 +307,7 @@ async def test_an_input_that_cannot_be_read_is_refused_by_name(
 async def call(stack: Stack, *arguments: str) -> tuple[int, str, str]:
     """Run a joint command of the starter in a thread; return exit code, standard output and standard error."""
     wanted = environment(stack.directory)
-    result = await asyncio.to_thread(CliRunner().invoke, joint_cli.app, arguments, env=wanted)
+    result = await asyncio.to_thread(CliRunner().invoke, app, arguments, env=wanted)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result.exit_code, result.stdout, result.stderr
 
