@@ -80,28 +80,8 @@ def order_panel(order: OrderView, entries: Iterable[HistoryEntry] = (), url: str
 
 
 def _facts(order: OrderView) -> Iterable[tuple[str, str]]:
-    yield "seller", f"{escape(order.seller.name)} ({order.seller.seller_id}, {order.fulfilment}-fulfilled)"
-    if order.buyer is not None:
-        yield "buyer", f"{escape(order.buyer.name)} <{escape(order.buyer.email)}>" + _phone(order)
-    if order.address is not None:
-        place = order.address
-        parts = (place.recipient, place.line1, place.line2, place.city, place.region, place.postal_code, place.country)
-        yield "ship to", escape(", ".join(part for part in parts if part))
-    yield "total", f"{format_money(order.total_minor, order.currency)} ({order.shipping_option} shipping)"
-    if order.business is not None:
-        yield "business", f"purchase order {order.business.purchase_order_number}"
-    if order.purchase is not None:
-        yield "purchase", order.purchase
-    if order.payment is not None:
-        yield from _payment(order, order.payment)
-    if order.available_at is not None:
-        settled = order.available_at <= order.clock
-        yield (
-            "proceeds",
-            f"{'available since' if settled else 'in settlement until'} {format_instant(order.available_at)}",
-        )
-    if order.voids:
-        yield "to be voided", ", ".join(order.voids)
+    yield from _people(order)
+    yield from _money(order)
     if order.rejected is not None:
         yield "refused", f"[red]{order.rejected.code}[/]: {escape(order.rejected.message)}"
     if order.flags:
@@ -115,12 +95,42 @@ def _facts(order: OrderView) -> Iterable[tuple[str, str]]:
         why = order.cancellation
         rate = "counts in the seller's rate" if why.counts_in_rate else "not in the seller's rate"
         yield "cancelled", f"by the {why.actor} at {format_instant(why.at)}: {why.reason} ({rate})"
+    yield from _parcels(order)
+    yield from _afterwards(order)
+
+
+def _people(order: OrderView) -> Iterable[tuple[str, str]]:
+    yield "seller", f"{escape(order.seller.name)} ({order.seller.seller_id}, {order.fulfilment}-fulfilled)"
+    if order.buyer is not None:
+        yield "buyer", f"{escape(order.buyer.name)} <{escape(order.buyer.email)}>" + _phone(order)
+    if order.address is not None:
+        place = order.address
+        parts = (place.recipient, place.line1, place.line2, place.city, place.region, place.postal_code, place.country)
+        yield "ship to", escape(", ".join(part for part in parts if part))
+
+
+def _money(order: OrderView) -> Iterable[tuple[str, str]]:
+    yield "total", f"{format_money(order.total_minor, order.currency)} ({order.shipping_option} shipping)"
+    if order.business is not None:
+        yield "business", f"purchase order {order.business.purchase_order_number}"
+    if order.purchase is not None:
+        yield "purchase", order.purchase
+    if order.payment is not None:
+        yield from _payment(order, order.payment)
+    if order.available_at is not None:
+        settled = order.available_at <= order.clock
+        when = "available since" if settled else "in settlement until"
+        yield "proceeds", f"{when} {format_instant(order.available_at)}"
+    if order.voids:
+        yield "to be voided", ", ".join(order.voids)
+
+
+def _parcels(order: OrderView) -> Iterable[tuple[str, str]]:
     for parcel in order.shipments:
         arrived = f", delivered {format_instant(parcel.delivered_at)}" if parcel.delivered_at else ""
         yield f"parcel {parcel.shipment_id}", f"{escape(parcel.carrier)} {parcel.tracking_number}{arrived}"
     if "confirm_shipment" in order.flags:
         yield "to do", f"[bold]confirm shipment by {format_instant(order.confirm_by)} to avoid cancellation[/]"
-    yield from _afterwards(order)
 
 
 def _payment(order: OrderView, paid: Payment) -> Iterable[tuple[str, str]]:
