@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from domain.deadlines import DeadlineName
 from domain.order import Flag, Status
 from domain.policy import MarketplacePolicy, SellerPolicy
-from starter import session
+from starter import exits
 
 CHAPTERS: Mapping[str, tuple[str, int]] = {
     "P": ("placement", 7),
@@ -152,10 +152,10 @@ POLICY_KEYS: Mapping[type[BaseModel], Mapping[str, str]] = {
 """What the keys of a marketplace and of a seller in the policy file mean."""
 
 EXITS: Mapping[int, str] = {
-    session.OK: "done",
+    exits.OK: "done",
     1: "an unexpected error; for `reconcile` differences found, for `demo` a scene that did not go as the policy says",
-    session.BAD_INPUT: "bad input, settings or policy; the message names the field, its value and its limit",
-    session.REFUSED: "refused by policy; the message gives code, fact, remedy and rule",
-    session.NO_CONNECTION: "no connection to Temporal, to the store, or to a part of the embedded stack",
+    exits.BAD_INPUT: "bad input, settings or policy; the message names the field, its value and its limit",
+    exits.REFUSED: "refused by policy; the message gives code, fact, remedy and rule",
+    exits.NO_CONNECTION: "no connection to Temporal, to the store, or to a part of the embedded stack",
     130: "ended by Ctrl-C",
 }

@@ -19,10 +19,12 @@ from starter import documents_cli, joint_cli, message_cli, money_cli, output, pl
 from starter.client import InputError
 from starter.command_cli import LOCAL, ORDERS, SELLERS, AsJson, Number, duration, register
 from starter.command_table import ROWS
-from starter.session import BAD_INPUT, REFUSED, console, embedded_stack, fail, open_client, order_url, run
+from starter.exits import BAD_INPUT, REFUSED, Commands, console, fail, run
+from starter.session import embedded_stack, open_client, order_url
 from starter.shop import ShopError, heard, pay_number
 
 app = typer.Typer(
+    cls=Commands,
     help="Place marketplace orders on Temporal, send them commands, watch them live. "
     "Exit codes: 0 done, 1 differences found, 2 bad input, 3 refused by policy, 4 no connection.",
     no_args_is_help=True,

@@ -14,7 +14,8 @@ from domain.base import parse_duration
 from domain.order import Actor
 from starter import output
 from starter.client import InputError, OrderClient
-from starter.session import BAD_INPUT, console, fail, open_client, run
+from starter.exits import BAD_INPUT, console, fail, run
+from starter.session import open_client
 
 Number = Annotated[str, typer.Argument(metavar="ORDER", help="Order number, like 503-1234567-1234567.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]

@@ -14,7 +14,8 @@ from starter import joint, output
 from starter.carts import read_json
 from starter.client import InputError, OrderClient
 from starter.command_cli import AsJson
-from starter.session import REFUSED, console, open_client, problems, run
+from starter.exits import REFUSED, console, problems, run
+from starter.session import open_client
 
 
 def purchase(
@@ -76,10 +77,11 @@ def combine(
             console.print(f"received: parcel {parcel.parcel_id} will be sent once a worker takes it up", soft_wrap=True)
         else:
             console.print(f"parcel {parcel.parcel_id}: {parcel.carrier} {parcel.tracking_number}", markup=False)
-        refused = False
-        for each in result.orders if result else ():
-            refused = _tell(each, quiet=as_json) or refused
-        if refused:
+        orders = () if result is None else result.orders
+        if not as_json:
+            for each in orders:
+                _tell(each)
+        if any(each.refusal or each.refund_refusal for each in orders):
             raise typer.Exit(REFUSED)
 
     run(work)
@@ -129,16 +131,13 @@ async def _parcel(
         raise InputError(str(error)) from None
 
 
-def _tell(each: ParcelOrderResult, *, quiet: bool) -> bool:
-    """Say what became of one order, what was refused on standard error; return whether anything was refused."""
+def _tell(each: ParcelOrderResult) -> None:
+    """Say what became of one order, what was refused on standard error."""
     if each.refusal is not None:
         problems.print(f"order {each.order_number} not confirmed: {each.refusal}", markup=False, soft_wrap=True)
-        return True
-    if each.refund_refusal is not None:
+    elif each.refund_refusal is not None:
         told = f"order {each.order_number} CHARGED, BUT WHAT IT SAVED NOT REFUNDED: {each.refund_refusal}"
         problems.print(told, markup=False, soft_wrap=True)
-        return True
-    if not quiet:
+    else:
         back = f", {each.refunded_minor} minor units refunded" if each.refunded_minor else ""
         console.print(f"order {each.order_number} confirmed{back}")
-    return False

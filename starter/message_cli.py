@@ -7,7 +7,8 @@ import typer
 from domain.order import Actor
 from starter import output
 from starter.command_cli import AsJson, Number
-from starter.session import console, open_client, run
+from starter.exits import console, run
+from starter.session import open_client
 
 
 def messages(

@@ -8,7 +8,8 @@ import typer
 from starter import output
 from starter.client import InputError, UnreachableError
 from starter.command_cli import AsJson
-from starter.session import console, open_store, run, settings
+from starter.exits import console, run
+from starter.session import open_store, settings
 
 if TYPE_CHECKING:
     from starter.reconcile import Report

@@ -15,7 +15,8 @@ from starter import carts, output
 from starter.client import InputError, OrderClient, RefusedError, UnreachableError
 from starter.command_cli import AsJson
 from starter.documents_cli import Language
-from starter.session import console, open_client, order_url, problems, run
+from starter.exits import console, problems, run
+from starter.session import open_client, order_url
 from starter.shop import numbered
 
 PATIENCE = 3.0
@@ -103,7 +104,7 @@ async def _place_one(client: OrderClient, placement: Placement, as_json: bool) -
 async def _place_many(client: OrderClient, placements: list[Placement], as_json: bool) -> None:
     """Place many orders, 20 at a time; each failure is told, and none stops the others."""
     gate, failures, placed = asyncio.Semaphore(20), [], []
-    with Progress(console=problems, transient=True) as progress:
+    with Progress(console=problems, transient=True, disable=as_json) as progress:
         task = progress.add_task("placing", total=len(placements))
 
         async def one(placement: Placement) -> None:

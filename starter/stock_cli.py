@@ -12,7 +12,8 @@ from domain.order import Actor
 from starter import output
 from starter.client import InputError, RefusedError
 from starter.command_cli import AsJson
-from starter.session import console, open_client, open_store, policy, run, settings
+from starter.exits import console, run
+from starter.session import open_client, open_store, policy, settings
 
 app = typer.Typer(help="A seller's stock: see it, correct it.", no_args_is_help=True)
 

@@ -100,6 +100,13 @@ def refusal(ran: Ran, code: str, rule: str) -> None:
     assert second.endswith(f"[{rule}]"), ran.err
 
 
+def told_in_json(ran: Ran, code: int) -> dict[str, str]:
+    """The run failed with `code`; return what it says of it: one JSON object, alone on standard error."""
+    assert (ran.code, ran.out) == (code, ""), ran
+    found: dict[str, str] = json.loads(ran.err)
+    return found
+
+
 def bad_input(ran: Ran, *words: str) -> None:
     """The run was refused as bad input: exit 2, one message on standard error that says `words`, no traceback."""
     assert (ran.code, ran.out) == (2, ""), ran
