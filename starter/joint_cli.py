@@ -55,18 +55,19 @@ def combine(
     carrier: Annotated[str, typer.Option(help="Who carries the parcel.")] = "Yamato",
     tracking: Annotated[str, typer.Option(help="Its one tracking number.")] = "TRACK-1",
     saved: Annotated[
-        list[str] | None, typer.Option(help="ORDER=AMOUNT: of its shipping fee goes back, in minor units.")
+        list[str] | None, typer.Option(help="ORDER=AMOUNT: so much of its shipping fee goes back, in minor units.")
     ] = None,
     saved_each: Annotated[
         int | None, typer.Option(min=1, help="The same for every order without a --saved of its own.")
     ] = None,
+    no_saving: Annotated[bool, typer.Option("--no-saving", help="Nothing is saved, and nothing goes back.")] = False,
     parcel_id: Annotated[str | None, typer.Option("--id", help="Id of the parcel; a new one without it.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Send several orders in one parcel: one confirmation each, what is saved of the fee refunded. [dim]S6[/]"""
 
     async def work() -> None:
-        amounts = _amounts(numbers, saved or [], saved_each)
+        amounts = _amounts(numbers, saved or [], saved_each, no_saving=no_saving)
         client = await open_client()
         parcel = await _parcel(client, numbers, amounts, parcel_id or f"PARCEL-{uuid4().hex[:12]}", carrier, tracking)
         result = await joint.combined(await joint.combine(client, parcel))
@@ -87,9 +88,13 @@ def combine(
     run(work)
 
 
-def _amounts(numbers: list[str], saved: list[str], each: int | None) -> dict[str, int]:
+def _amounts(numbers: list[str], saved: list[str], each: int | None, *, no_saving: bool) -> dict[str, int]:
     """Read what each order saves, in minor units; raises InputError with everything that is wrong at once."""
-    found = dict.fromkeys(numbers, each) if each is not None else {}
+    if no_saving and (saved or each is not None):
+        raise InputError(
+            "no-saving: --saved and --saved-each say what goes back; leave them out, or leave --no-saving out"
+        )
+    found = dict.fromkeys(numbers, 0 if no_saving else each)
     errors = []
     for text in saved:
         number, _, amount = text.partition("=")
@@ -99,6 +104,12 @@ def _amounts(numbers: list[str], saved: list[str], each: int | None) -> dict[str
             errors.append(f"saved: order {number} is not in the parcel; name it as an argument too")
         else:
             found[number] = int(amount)
+    silent = [number for number, amount in found.items() if amount is None]
+    if silent:
+        errors.append(
+            f"saved: nothing says how much of its shipping fee order {', '.join(silent)} saves; give --saved ORDER=AMOUNT "
+            "or --saved-each AMOUNT, which go back to the buyer, or --no-saving [S6]"
+        )
     if errors:
         raise InputError("; ".join(errors))
     return {number: amount for number, amount in found.items() if amount}

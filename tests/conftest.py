@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from cli_kit import Cli
 from live_kit import Live, open_live
 
 from sandbox.stack import Stack
@@ -56,6 +57,12 @@ async def live(stack: Stack) -> AsyncIterator[Live]:
     """Orders on the stack, with a worker in this process."""
     async with open_live(stack, max_cached_workflows=int(os.environ.get("MAX_CACHED_WORKFLOWS", "1000"))) as orders:
         yield orders
+
+
+@pytest.fixture
+def cli(live: Live, stack: Stack) -> Cli:
+    """The command line on the running stack, with a worker."""
+    return Cli(stack.directory)
 
 
 @pytest.fixture

@@ -14,16 +14,9 @@ from live_kit import Live, until
 
 from domain.order import Status
 from domain.placement import parse_placement
-from sandbox.stack import Stack
 from starter import carts
 
 pytestmark = pytest.mark.patience
-
-
-@pytest.fixture
-def cli(live: Live, stack: Stack) -> Cli:
-    """The command line on the running stack, with a worker."""
-    return Cli(stack.directory)
 
 
 def cart(live: Live, **changes: Any) -> dict[str, Any]:

@@ -6,16 +6,9 @@ from live_kit import Live
 
 from domain.commands import COMMANDS
 from domain.lifecycle import actors_for
-from sandbox.stack import Stack
 from starter.command_table import ROWS
 
 pytestmark = pytest.mark.patience
-
-
-@pytest.fixture
-def cli(live: Live, stack: Stack) -> Cli:
-    """The command line on the running stack, with a worker."""
-    return Cli(stack.directory)
 
 
 SHIPPED = ("ship {n}",)

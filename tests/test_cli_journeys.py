@@ -15,16 +15,9 @@ from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from domain.order import Status
 from domain.refund import RefundStatus
 from domain.views import OrderView
-from sandbox.stack import Stack
 from starter import carts
 
 pytestmark = pytest.mark.patience
-
-
-@pytest.fixture
-def cli(live: Live, stack: Stack) -> Cli:
-    """The command line on the running stack, with a worker."""
-    return Cli(stack.directory)
 
 
 @pytest.mark.rule("R6", "R7")
