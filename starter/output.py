@@ -15,6 +15,7 @@ from domain.base import format_duration, format_instant
 from domain.case import Case
 from domain.cases import OPENERS, STEPS
 from domain.deadlines import SUMMARIES, DeadlineName
+from domain.message import OrderMessage
 from domain.money import format_money
 from domain.order import HistoryEntry, Payment, Status
 from domain.refund import Refund, RefundStatus
@@ -288,7 +289,13 @@ def messages(order: OrderView) -> Table:
     for name in ("#", "when", "from", "about", "message", "answer by"):
         table.add_column(name, overflow="fold")
     for each in order.messages:
-        said = escape(each.text) if each.text is not None else f"[dim]ready message[/] {each.template}"
         answer = format_instant(each.answer_by) if each.answer_by else ""
-        table.add_row(each.message_id, format_instant(each.sent_at), each.sender, each.topic, said, answer)
+        table.add_row(each.message_id, format_instant(each.sent_at), each.sender, each.topic, _said(each), answer)
     return table
+
+
+def _said(message: OrderMessage) -> str:
+    if message.text is not None:
+        return escape(message.text)
+    # Of an erased order only what the marketplace itself wrote is left.
+    return "[dim]text erased[/]" if message.template is None else f"[dim]ready message[/] {message.template}"

@@ -200,7 +200,9 @@ async def test_documents_are_written_and_refused_with_the_reason(cli: Cli, live:
 async def test_after_the_retention_period_no_document_is_issued(cli: Cli, live: Live, tmp_path: Path) -> None:
     """Once the personal data is erased the order is shown without it, and receipt and packing slip are refused."""
     number = await live.place()
-    for step in (("ship", number), ("deliver", number), ("travel", number, "61d")):
+    ready = ("send-message", number, "--as", "seller", "--template", "how_to_cancel")
+    wrote = ("send-message", number, "Call me")
+    for step in (wrote, ready, ("ship", number), ("deliver", number), ("travel", number, "61d")):
         assert (await cli.call(*step)).code == 0
 
     async def erased() -> bool:
@@ -210,6 +212,8 @@ async def test_after_the_retention_period_no_document_is_issued(cli: Cli, live: 
     shown = (await cli.call("show", number)).out
     assert "personal data at" in shown
     assert "佐藤" not in shown
+    told = (await cli.call("messages", number)).out
+    assert ("text erased" in told, "Call me" in told, "ready message how_to_cancel" in told) == (True, False, True)
     for document in ("receipt", "packing-slip"):
         ran = await cli.call(document, number, "--out", str(tmp_path / "late.pdf"))
         assert (ran.code, ran.out) == (3, ""), ran
