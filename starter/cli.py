@@ -17,7 +17,7 @@ from domain.base import format_duration
 from domain.order import CLOSED, Actor, Status
 from starter import documents_cli, joint_cli, message_cli, money_cli, output, place_cli, refund_cli, stock_cli
 from starter.client import InputError
-from starter.command_cli import LOCAL, ORDERS, SELLERS, AsJson, Number, duration, register
+from starter.command_cli import LOCAL, ORDERS, SELLERS, AsJson, Number, View, Viewer, duration, register
 from starter.command_table import ROWS
 from starter.exits import BAD_INPUT, REFUSED, Commands, console, fail, run
 from starter.session import embedded_stack, open_client, order_url
@@ -51,14 +51,15 @@ def _duration(text: str) -> timedelta:
 @app.command(rich_help_panel=ORDERS)
 def show(
     number: Number,
-    as_: Annotated[Actor, typer.Option("--as", help="Whose view: buyer, seller, operator.")] = Actor.OPERATOR,
+    as_: View = Viewer.OPERATOR,
     as_json: AsJson = False,
 ) -> None:
     """Show an order: state, money, windows with countdowns, history."""
 
     async def work() -> None:
         client = await open_client()
-        order, entries = await client.order(number, as_), await client.history(number, as_)
+        viewer = Actor(as_)
+        order, entries = await client.order(number, viewer), await client.history(number, viewer)
         if as_json:
             output.print_json(console, {"order": order, "history": entries})
         else:

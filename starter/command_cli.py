@@ -6,6 +6,7 @@ The rows are in `starter/command_table.py`.
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -32,6 +33,17 @@ REQUIRED = inspect.Parameter.empty
 
 Fields = Mapping[str, Any] | Callable[[OrderClient], Awaitable[Mapping[str, Any]]]
 """The fields of a command; a duration among them is counted from the order's own clock."""
+
+
+class Viewer(StrEnum):
+    """Whose view an order can be shown in; what partners send shows nothing of its own."""
+
+    BUYER = Actor.BUYER.value
+    SELLER = Actor.SELLER.value
+    OPERATOR = Actor.OPERATOR.value
+
+
+View = Annotated[Viewer, typer.Option("--as", help="Whose view.")]
 
 
 class Option(NamedTuple):

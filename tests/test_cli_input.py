@@ -250,6 +250,8 @@ async def test_options_that_contradict_each_other_are_refused(cli: Cli, tmp_path
         ("hold-for-review {n}", "Missing option '--reason'"),
         ("receipt {n}", "Missing option '--out'"),
         ("pay-at-store 503-0000000-0000000", "there is no order 503-0000000-0000000"),
+        ("show {n} --as system", "'system' is not one of 'buyer', 'seller', 'operator'"),
+        ("messages {n} --as system", "'system' is not one of 'buyer', 'seller', 'operator'"),
         ("messages 503-0000000-0000000", "there is no order 503-0000000-0000000"),
         ("travel {n} 0s", "duration: 0s; more than 0s and at most 400d"),
         ("travel {n} 401d", "duration: 401d; more than 0s and at most 400d"),
