@@ -94,9 +94,15 @@ DUE: Mapping[DeadlineName, str] = {
 """When each deadline falls due."""
 
 SETTINGS: Mapping[str, tuple[str, str]] = {
-    "database_url": ("worker, `stock` commands, stack", "The store: an SQLAlchemy URL of SQLite or PostgreSQL."),
-    "payment_provider": ("worker", "Which provider: one with the sandbox's protocol, or [Stripe](payments.md)."),
-    "payment_provider_url": ("worker", "Where the payment provider answers, if it is not Stripe."),
+    "database_url": (
+        "worker, stack, `stock`, `reconcile`; `receipt`, `packing-slip`, `refund` where an order's workflow does not answer",
+        "The store: an SQLAlchemy URL of SQLite or PostgreSQL.",
+    ),
+    "payment_provider": (
+        "worker, `reconcile`",
+        "Which provider: one with the sandbox's protocol, or [Stripe](payments.md).",
+    ),
+    "payment_provider_url": ("worker, `reconcile`", "Where the payment provider answers, if it is not Stripe."),
     "webhook_secret": ("receiver", "What signs the payment provider's webhooks, as Standard Webhooks writes it."),
     "stripe_secret_key": ("worker", "The secret or restricted key of the account at Stripe."),
     "stripe_api_base": ("worker", "Where Stripe answers, if it is not Stripe itself; for tests."),
