@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 from cli_kit import Cli
+from hypothesis import settings
 from live_kit import Live, open_live
 
 from sandbox.stack import Stack
