@@ -43,6 +43,19 @@ def environment(directory: Path, **settings: str) -> dict[str, str]:
     return own | {"STACK_DIRECTORY": str(directory), "COLUMNS": "200"} | settings
 
 
+async def python(folder: Path, *arguments: str, **settings: str) -> asyncio.subprocess.Process:
+    """Start Python on the project's code as a process of its own, with these settings alone and the stack on `folder`."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        *arguments,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=ROOT,
+        env=environment(folder, **settings),
+    )
+
+
 class Cli:
     """`python -m starter` for the stack on one folder."""
 
@@ -53,15 +66,7 @@ class Cli:
 
     async def start(self, *arguments: str, **settings: str) -> asyncio.subprocess.Process:
         """Start the command line as a process of its own."""
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "starter", *arguments),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            cwd=ROOT,
-            env=environment(self.directory, **settings),
-        )
+        return await python(self.directory, "-m", "starter", *arguments, **settings)
 
     async def run(self, *arguments: str, **settings: str) -> Ran:
         """Run the command line as a process of its own and return what it left."""

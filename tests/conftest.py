@@ -10,6 +10,7 @@ import pytest
 from cli_kit import Cli
 from hypothesis import settings
 from live_kit import Live, open_live
+from worker_kit import Workers
 
 from sandbox.stack import Stack
 
@@ -63,6 +64,14 @@ async def live(stack: Stack) -> AsyncIterator[Live]:
 def cli(live: Live, stack: Stack) -> Cli:
     """The command line on the running stack, with a worker."""
     return Cli(stack.directory)
+
+
+@pytest.fixture
+async def workers(live: Live, tmp_path: Path) -> AsyncIterator[Workers]:
+    """Worker processes that are gone when the test is over."""
+    processes = Workers(live, tmp_path)
+    yield processes
+    await processes.close()
 
 
 @pytest.fixture

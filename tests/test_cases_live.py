@@ -1,10 +1,9 @@
 """What follows shipment, on the real stack: cases with their timers, messages that must be answered, reviews."""
 
 from datetime import datetime
-from typing import Any
 
 import pytest
-from live_kit import DAY, MINUTE, SECOND, Live, until
+from live_kit import DAY, MINUTE, SECOND, Live
 
 from domain.case import CaseStatus
 from domain.order import Actor, Status
@@ -12,42 +11,25 @@ from domain.refund import RefundStatus
 from domain.views import OrderView
 
 
-async def shipped(live: Live, *, delivered: bool = False, **options: Any) -> str:
-    """Return the number of a shipped or delivered order of two at 1,200 and 500 shipping."""
-    number = await live.place(**options)
-    await live.ship(number)
-    if delivered:
-        await live.do(number, "deliver", "system")
-    return number
-
-
 async def case_is(live: Live, number: str, status: CaseStatus) -> OrderView:
     """Wait until the order's newest case is in `status`."""
-
-    async def there() -> OrderView | None:
-        order = await live.order(number)
-        return order if order.cases and order.cases[-1].status is status else None
-
-    found: OrderView = await until(there, f"a {status} case of {number}")
-    return found
+    return await live.sees(number, lambda order: order.cases and order.cases[-1].status is status, f"a {status} case")
 
 
 async def paid_back(live: Live, number: str) -> list[tuple[str, int]]:
     """Wait until every refund is paid; return reason and amount of each."""
 
-    async def all_paid() -> OrderView | None:
-        order = await live.order(number)
-        done = order.refunds and all(each.status is RefundStatus.PAID for each in order.refunds)
-        return order if done else None
+    def all_paid(order: OrderView) -> bool:
+        return bool(order.refunds) and all(each.status is RefundStatus.PAID for each in order.refunds)
 
-    order: OrderView = await until(all_paid, f"the refunds of {number}")
+    order = await live.sees(number, all_paid, "every refund")
     return [(each.reason.value, each.amount_minor) for each in order.refunds]
 
 
 @pytest.mark.rule("A1")
 async def test_a_cancellation_after_shipment_is_asked_opened_approved_and_refunded(live: Live) -> None:
     """Each step is visible and mailed; the refund closes the case."""
-    number = await shipped(live)
+    number = await live.shipped()
     await live.do(number, "request_cancellation", "buyer", reason="changed_mind")
     await live.mailed(number, "case_opened", "seller")
     assert await live.refused(number, "refund", "seller", reason="goodwill", case_id="K1") == "CASE_NOT_OPEN_TO_THIS"
@@ -64,7 +46,7 @@ async def test_a_cancellation_after_shipment_is_asked_opened_approved_and_refund
 @pytest.mark.rule("A3", "R4")
 async def test_a_return_is_authorised_received_and_refunded_less_a_fee(live: Live) -> None:
     """The return fee is a line of the refund; with it paid, the order completes when its return window has ended."""
-    number = await shipped(live, delivered=True)
+    number = await live.shipped(delivered=True)
     await live.do(number, "request_return", "buyer")
     await live.do(number, "authorize_return", "seller")
     await live.do(number, "receive_return", "seller")
@@ -78,7 +60,7 @@ async def test_a_return_is_authorised_received_and_refunded_less_a_fee(live: Liv
 @pytest.mark.rule("A3", "A9")
 async def test_a_return_that_never_arrives_is_closed_at_the_end_of_its_window(live: Live) -> None:
     """The open return holds the completion back; at the end of the transit window it closes, and the order completes."""
-    number = await shipped(live, delivered=True)
+    number = await live.shipped(delivered=True)
     await live.travel(number, 20 * DAY)
     await live.do(number, "request_return", "buyer")
     await live.do(number, "authorize_return", "seller")
@@ -115,7 +97,7 @@ async def test_a_parcel_that_comes_back_is_refunded_less_its_fee(
     live: Live, way: str, expected: tuple[str, int]
 ) -> None:
     """Less the shipping fee where it came back by itself, less the return fee where it was recalled."""
-    number = await shipped(live)
+    number = await live.shipped()
     if way == "by_itself":
         await live.do(number, "return_to_sender", "system", reason="undeliverable")
     else:
@@ -129,7 +111,7 @@ async def test_a_parcel_that_comes_back_is_refunded_less_its_fee(
 @pytest.mark.rule("A6")
 async def test_a_parcel_not_received_ends_in_a_granted_claim(live: Live) -> None:
     """The seller traces, then asks to wait; the wait ends by its timer; the buyer claims, and the marketplace grants it."""
-    number = await shipped(live)
+    number = await live.shipped()
     await live.do(number, "report_not_received", "buyer")
     await live.do(number, "send_trace", "seller", note="last seen in Osaka")
     until_when = (await live.orders.clock(number)) + 3 * DAY
@@ -190,12 +172,7 @@ async def test_an_answer_in_time_counts_also_when_it_is_read_late(live: Live) ->
 async def test_an_expensive_order_is_held_until_the_review_releases_it(live: Live) -> None:
     """Above the marketplace's limit the order stays pending though it is paid; released, it is to be shipped."""
     number = await live.place(items=(f"{live.sku()}:1:300000:Ring",), wait=False)
-
-    async def paid() -> OrderView | None:
-        order = await live.order(number)
-        return order if order.payment and order.payment.status == "authorized" else None
-
-    order: OrderView = await until(paid, "the authorisation")
+    order = await live.sees(number, lambda seen: seen.payment and seen.payment.status == "authorized", "the hold")
     assert (order.status, order.flags) == (Status.PENDING, ("in_review",))
     assert (await live.order(number, Actor.SELLER)).address is None
     await live.do(number, "release_review", "operator")
@@ -214,11 +191,7 @@ async def test_items_cancelled_before_shipment_are_not_charged(live: Live) -> No
     await live.ship(number)
     assert await live.charged(number) == 1700
     assert await live.held(number) == 0
-
-    async def stock_follows() -> bool:
-        return live.units(sku) == (99, 0)
-
-    await until(stock_follows, "the stock of the order")
+    await live.stock_is(sku, 99, 0)
 
 
 @pytest.mark.rule("S8", "S4", "R3")
@@ -232,11 +205,7 @@ async def test_what_cannot_be_supplied_is_refunded_at_once(live: Live) -> None:
     assert (await live.order(number)).status is Status.SHIPPED
     assert await paid_back(live, number) == [("out_of_stock", 1200)]
     assert await live.refused(number, "ship", "seller", carrier="Y", tracking_number="T-2") == "NOTHING_TO_SHIP"
-
-    async def stock_follows() -> bool:
-        return live.units(sku) == (99, 0)
-
-    await until(stock_follows, "the stock of the order")
+    await live.stock_is(sku, 99, 0)
 
 
 @pytest.mark.rule("A8", "C13")

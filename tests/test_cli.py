@@ -307,8 +307,7 @@ async def unattended(cli: Cli, live: Live) -> AsyncIterator[tuple[str, str, str]
     async with live.worker(queue):
         number = await down.place(items=(f"{sku}:2:1200:Cup",))
     yield number, sku, queue
-    await down.provider.aclose()
-    await down.mail.aclose()
+    await down.close()
 
 
 async def test_without_a_worker_what_is_asked_is_kept_and_carried_out_later(

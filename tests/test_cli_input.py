@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 import typer
 from cli_kit import Cli, bad_input, told_in_json
-from live_kit import Live, until
-from temporalio.client import WorkflowExecutionStatus
+from live_kit import Live
 
 from sandbox.stack import Stack, free_port
 from starter import carts
@@ -343,11 +342,7 @@ async def test_no_clock_is_moved_anywhere_but_on_the_embedded_stack(
     assert await live.orders.clock(number) - before < timedelta(hours=1)
     await live.do(number, "cancel", "buyer")
     assert (await cli.call("travel", number, "30d")).code == 0
-
-    async def over() -> bool:
-        return (await live.orders.describe(number)).status is not WorkflowExecutionStatus.RUNNING
-
-    await until(over, "the end of the retention period")
+    await live.over(number)
     bad_input(await cli.call("travel", number, "1d"), f"order {number} is closed; its clock stands still")
 
 

@@ -14,7 +14,6 @@ from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 
 from domain.order import Status
 from domain.refund import RefundStatus
-from domain.views import OrderView
 from starter import carts
 
 pytestmark = pytest.mark.patience
@@ -25,21 +24,12 @@ async def test_a_refund_that_failed_is_asked_for_again_and_paid(cli: Cli, live: 
     """The provider fails a refund and tells so by webhook: the order shows it, and a retry is paid; a second one is refused."""
     names = await order_for(cli, live, "card-refund-fail", ("ship {n}", "refund {n} --reason damaged --item {sku}:1"))
     number = names["n"]
-
-    async def refund_is(status: RefundStatus) -> OrderView:
-        async def there() -> OrderView | None:
-            order = await live.order(number)
-            return order if order.refunds[0].status is status else None
-
-        found: OrderView = await until(there, f"a refund that is {status}")
-        return found
-
-    assert "refund_failed" in (await refund_is(RefundStatus.FAILED)).flags
+    assert "refund_failed" in (await live.refund_is(number, RefundStatus.FAILED)).flags
     assert "JPY 1,200 for damaged, failed (account_closed)" in (await cli.call("show", number)).out
     retried = await cli.call("retry-refund", number, "R1")
     assert retried.code == 0, retried
     assert "refund R1: JPY 1,200 for damaged, " in retried.out
-    await refund_is(RefundStatus.PAID)
+    await live.refund_is(number, RefundStatus.PAID)
     assert "JPY 1,200 for damaged, paid at " in (await cli.call("show", number)).out
     refusal(await cli.call("retry-refund", number, "R1"), "REFUND_NOT_FAILED", "R6")
     refusal(await cli.call("retry-refund", number, "R9"), "UNKNOWN_REFUND", "R6")
@@ -204,16 +194,13 @@ async def test_after_the_retention_period_no_document_is_issued(cli: Cli, live: 
     wrote = ("send-message", number, "Call me")
     for step in (wrote, ready, ("ship", number), ("deliver", number), ("travel", number, "61d")):
         assert (await cli.call(*step)).code == 0
-
-    async def erased() -> bool:
-        return (await live.order(number)).erased_at is not None
-
-    await until(erased, "the erasure")
+    await live.sees(number, lambda order: order.erased_at is not None, "the erasure")
     shown = (await cli.call("show", number)).out
     assert "personal data at" in shown
     assert "佐藤" not in shown
     told = (await cli.call("messages", number)).out
-    assert ("text erased" in told, "Call me" in told, "ready message how_to_cancel" in told) == (True, False, True)
+    # A cell may be broken between two words.
+    assert ("erased" in told, "Call" in told, "how_to_cancel" in told, "None" in told) == (True, False, True, False)
     for document in ("receipt", "packing-slip"):
         ran = await cli.call(document, number, "--out", str(tmp_path / "late.pdf"))
         assert (ran.code, ran.out) == (3, ""), ran
@@ -235,8 +222,7 @@ async def unattended(live: Live) -> AsyncIterator[tuple[str, str]]:
 
         await until(recorded, "the record of the shipment")
     yield number, queue
-    await down.provider.aclose()
-    await down.mail.aclose()
+    await down.close()
 
 
 @pytest.mark.rule("R6")
@@ -253,12 +239,8 @@ async def test_a_refund_in_money_is_received_without_a_worker(
     expected = f"received: refund of order {number} will be decided once a worker takes it up (id r)"
     assert (ran.code, ran.out.strip()) == (0, expected)
     async with live.worker(queue):
-
-        async def paid() -> bool:
-            refunds = (await live.order(number)).refunds
-            return [(each.amount_minor, each.status) for each in refunds] == [(100, RefundStatus.PAID)]
-
-        await until(paid, "the refund")
+        order = await live.refund_is(number, RefundStatus.PAID)
+        assert [each.amount_minor for each in order.refunds] == [100]
 
 
 async def test_a_document_is_issued_from_the_store_where_the_workflow_does_not_answer(
