@@ -15,6 +15,7 @@ from temporalio.worker import Replayer, Worker
 from activities.mail import Mailer
 from activities.provider import HttpPaymentProvider
 from activities.settings import Settings
+from domain.effects import NoticeKind
 from domain.order import CLOSED, Actor, HistoryEntry, Status
 from domain.policy import Policy, load_policy
 from domain.refund import RefundStatus
@@ -240,12 +241,15 @@ class Live:
         """Wait for the notice of a kind to the buyer or seller and return its mail."""
 
         async def there() -> dict[str, Any] | None:
-            wanted = (f".{kind}.{to}@", f".{kind}.{to}.", f"/{kind}/{to}")
-            found = [each for each in await self.mails(number) if any(part in each["message_id"] for part in wanted)]
-            return found[0] if found else None
+            return next((each for each in await self.mails(number) if _tells(each, kind, to)), None)
 
         mail: dict[str, Any] = await until(there, f"mail {kind} to the {to}")
         return mail
+
+    async def kinds_mailed(self, number: str, to: str) -> set[str]:
+        """Return the kinds of the notices that went to the buyer or seller."""
+        mails = await self.mails(number)
+        return {kind.value for kind in NoticeKind if any(_tells(each, kind, to) for each in mails)}
 
     def units(self, sku: str) -> tuple[int, int]:
         """Return (on hand, reserved) of an item."""
@@ -278,6 +282,10 @@ class Live:
         """Make provider and mail sink well again."""
         await self.provider.delete("/faults")
         await self.mail.delete("/faults")
+
+
+def _tells(mail: dict[str, Any], kind: str, to: str) -> bool:
+    return any(part in mail["message_id"] for part in (f".{kind}.{to}@", f".{kind}.{to}.", f"/{kind}/{to}"))
 
 
 @asynccontextmanager

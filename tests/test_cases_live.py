@@ -3,10 +3,11 @@
 from datetime import datetime
 
 import pytest
-from live_kit import DAY, MINUTE, SECOND, Live
+from live_kit import DAY, MINUTE, SECOND, Live, sample_policy
 
 from domain.case import CaseStatus
 from domain.order import Actor, Status
+from domain.policy import SellerNotice
 from domain.refund import RefundStatus
 from domain.views import OrderView
 
@@ -166,6 +167,32 @@ async def test_an_answer_in_time_counts_also_when_it_is_read_late(live: Live) ->
         await queue.travel_to(number, answer_by + MINUTE)
         order = await queue.order(number)
         assert (order.status, order.answer_by) == (Status.UNSHIPPED, None)
+
+
+@pytest.mark.rule("V7")
+async def test_a_seller_gets_the_notices_it_wants_and_every_warning(live: Live) -> None:
+    """Of all that one order's life mails, what the seller does without goes to the buyer alone; warnings always go out."""
+    usual = sample_policy()
+    unwanted = (SellerNotice.MESSAGE, SellerNotice.ORDER_CANCELLED)
+    picky = usual.sellers["S-100"].model_copy(update={"unwanted_notices": unwanted})
+    policy = usual.model_copy(update={"sellers": {**usual.sellers, "S-100": picky}})
+    told = []
+    for seller in (live, live.on_queue(live.orders.task_queue, policy)):
+        number = await seller.place()
+        await live.do(number, "send_message", "buyer", text="Is it blue?")
+        await live.do(number, "send_message", "seller", text="It is.")
+        await live.travel_to(number, (await live.order(number)).expected_ship_at + SECOND)
+        await live.mailed(number, "confirm_warning", "seller")
+        await live.do(number, "request_cancellation", "buyer")
+        await live.mailed(number, "request_received", "seller")
+        await live.travel_to(number, (await live.order(number)).confirm_by + SECOND)
+        await live.ended(number)
+        await live.mailed(number, "order_cancelled", "buyer")
+        assert "message" in await live.kinds_mailed(number, "buyer")
+        told.append(await live.kinds_mailed(number, "seller"))
+    everything, wanted = told
+    assert everything - wanted == {each.value for each in unwanted}
+    assert wanted >= {"sold_ship_now", "confirm_warning", "request_received"}
 
 
 @pytest.mark.rule("G4")
