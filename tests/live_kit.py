@@ -5,7 +5,7 @@ import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 from temporalio.client import WorkflowExecutionStatus
@@ -33,6 +33,7 @@ from workflows.order import OrderWorkflow
 PATIENCE = 30.0
 SECOND, MINUTE, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
 _skus = itertools.count(1)
+Found = TypeVar("Found")
 
 
 def sample_policy() -> Policy:
@@ -40,7 +41,7 @@ def sample_policy() -> Policy:
     return load_policy((ROOT / "policy.toml").read_text())
 
 
-async def until(condition: Callable[[], Awaitable[Any]], told: str = "condition") -> Any:
+async def until(condition: Callable[[], Awaitable[Found | None]], told: str = "condition") -> Found:
     """Wait until `condition` answers something true and return it; fails after half a minute."""
     end = asyncio.get_running_loop().time() + PATIENCE
     while True:
@@ -150,8 +151,7 @@ class Live:
         async def there() -> HistoryEntry | None:
             return next((each for each in reversed(await self.history(number)) if each.name == name), None)
 
-        found: HistoryEntry = await until(there, f"history entry {name}")
-        return found
+        return await until(there, f"history entry {name}")
 
     async def sees(self, number: str, condition: Callable[[OrderView], object], told: str) -> OrderView:
         """Wait until the order is as `condition` wants it and return it; `told` says what was waited for."""
@@ -160,8 +160,7 @@ class Live:
             order = await self.order(number)
             return order if condition(order) else None
 
-        found: OrderView = await until(there, f"{told} of order {number}")
-        return found
+        return await until(there, f"{told} of order {number}")
 
     async def reaches(self, number: str, status: Status) -> OrderView:
         """Wait until the order is in `status` and return it."""
@@ -243,8 +242,7 @@ class Live:
         async def there() -> dict[str, Any] | None:
             return next((each for each in await self.mails(number) if _tells(each, kind, to)), None)
 
-        mail: dict[str, Any] = await until(there, f"mail {kind} to the {to}")
-        return mail
+        return await until(there, f"mail {kind} to the {to}")
 
     async def kinds_mailed(self, number: str, to: str) -> set[str]:
         """Return the kinds of the notices that went to the buyer or seller."""

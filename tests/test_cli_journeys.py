@@ -191,7 +191,7 @@ async def test_after_the_retention_period_no_document_is_issued(cli: Cli, live: 
     """Once the personal data is erased the order is shown without it, and receipt and packing slip are refused."""
     number = await live.place()
     ready = ("send-message", number, "--as", "seller", "--template", "how_to_cancel")
-    wrote = ("send-message", number, "Call me")
+    wrote = ("send-message", number, "Call me", "--topic", "cancellation_wish")
     for step in (wrote, ready, ("ship", number), ("deliver", number), ("travel", number, "61d")):
         assert (await cli.call(*step)).code == 0
     await live.sees(number, lambda order: order.erased_at is not None, "the erasure")

@@ -371,6 +371,6 @@ async def test_the_store_shows_the_orders_of_a_purchase(live: Live) -> None:
             found = live.store.order(number)
             return found if found is not None and found.status is Status.UNSHIPPED else None
 
-        found: OrderView = await until(recorded, f"the record of {number}")
+        found = await until(recorded, f"the record of {number}")
         assert found.payment is not None and found.payment.status is PaymentStatus.AUTHORIZED
         assert found.placed_at == (await live.order(number)).placed_at

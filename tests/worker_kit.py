@@ -42,7 +42,7 @@ class Workers:
             task_queue=TaskQueue(name=self.queue),
             task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
         )
-        answer = await self.live.orders.temporal.workflow_service.describe_task_queue(request)
+        answer = await self.live.orders.temporal.workflow_service.describe_task_queue(request, retry=True)
         return any(each.identity.startswith(f"{worker.pid}@") for each in answer.pollers)
 
     async def drain(self, worker: asyncio.subprocess.Process) -> Ran:
