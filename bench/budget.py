@@ -6,10 +6,6 @@ bench's own and are not counted. `make budget` prints the table; `tests/test_bud
 """
 
 import asyncio
-import os
-import sys
-import tempfile
-from pathlib import Path
 from typing import NamedTuple
 
 from rich.console import Console
@@ -20,14 +16,9 @@ from temporalio.client import WorkflowHistory
 
 from bench.lives import LIVES
 from bench.player import Life, live_through
+from bench.stage import leave, open_stage
 from domain.policy import Policy
-from sandbox.stack import Stack
 from starter.client import OrderClient
-from starter.session import policy as load_policy
-from starter.session import settings as load_settings
-from starter.stock_cli import seed
-from store.store import Store
-from workflows.connection import connect
 
 _COUNTED = {
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED,
@@ -97,31 +88,19 @@ def without_live_attributes(policy: Policy) -> Policy:
 
 async def _main() -> int:
     console = Console()
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["STACK_DIRECTORY"] = folder
-        stack = Stack(Path(folder), ui_port=None)
-        addresses = await stack.start()
-        try:
-            seed(Store(addresses.database_url))
-            client = await connect(target_host=addresses.temporal, namespace="default")
-            policy = load_policy(load_settings())
-            table = Table(title="One order, by its path")
-            for name in ("path", "events", "actions", "KiB", "events*", "actions*"):
-                table.add_column(name, justify="left" if name == "path" else "right")
-            for life in (each for each in LIVES if each.counted):
-                full = await measure(OrderClient(client, "orders", policy), life)
-                bare = await measure(OrderClient(client, "orders", without_live_attributes(policy)), life)
-                numbers = (full.events, full.actions, f"{full.size / 1024:.1f}", bare.events, bare.actions)
-                table.add_row(life.title, *(str(each) for each in numbers))
-            console.print(table)
-            console.print("* with live_attributes = false")
-        finally:
-            await stack.stop()
+    async with open_stage() as stage:
+        table = Table(title="One order, by its path")
+        for name in ("path", "events", "actions", "KiB", "events*", "actions*"):
+            table.add_column(name, justify="left" if name == "path" else "right")
+        for life in (each for each in LIVES if each.counted):
+            full = await measure(stage.orders(), life)
+            bare = await measure(stage.orders(without_live_attributes(stage.policy)), life)
+            numbers = (full.events, full.actions, f"{full.size / 1024:.1f}", bare.events, bare.actions)
+            table.add_row(life.title, *(str(each) for each in numbers))
+        console.print(table)
+        console.print("* with live_attributes = false")
     return 0
 
 
 if __name__ == "__main__":
-    code = asyncio.run(_main())
-    sys.stdout.flush()
-    # Threads of Temporal's client that are still at work while Python shuts down abort the process now and then.
-    os._exit(code)
+    leave(asyncio.run(_main()))

@@ -6,12 +6,9 @@ with `workflow.patched`, and record the new one beside it.
 
 import asyncio
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Awaitable, Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from temporalio.client import WorkflowHandle
@@ -19,13 +16,9 @@ from temporalio.client import WorkflowHandle
 from bench.joint import JOINT
 from bench.lives import LIVES
 from bench.player import live_through
-from sandbox.stack import ROOT, Stack
+from bench.stage import leave, open_stage
+from sandbox.stack import ROOT
 from starter.client import OrderClient
-from starter.session import policy as load_policy
-from starter.session import settings as load_settings
-from starter.stock_cli import seed
-from store.store import Store
-from workflows.connection import connect
 
 FOLDER = ROOT / "tests" / "replay"
 
@@ -44,31 +37,19 @@ def scrubbed(value: Any) -> Any:
 async def _main() -> int:
     wanted = set(sys.argv[1:])
     FOLDER.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["STACK_DIRECTORY"] = folder
-        stack = Stack(Path(folder), ui_port=None)
-        addresses = await stack.start()
-        try:
-            seed(Store(addresses.database_url))
-            temporal = await connect(target_host=addresses.temporal, namespace="default")
-            client = OrderClient(temporal, "orders", load_policy(load_settings()))
-            plays: dict[str, Callable[[OrderClient], Awaitable[WorkflowHandle[Any, Any]]]] = {**JOINT}
-            plays |= {life.name: partial(live_through, life=life) for life in LIVES}
-            for name, play in plays.items():
-                path = FOLDER / f"{name}.json"
-                if path.exists() if not wanted else name not in wanted:
-                    continue
-                history = await (await play(client)).fetch_history()
-                content = {"workflowId": history.workflow_id, **scrubbed(json.loads(history.to_json()))}
-                path.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n")
-                sys.stdout.write(f"{name}: {len(history.events)} events\n")
-        finally:
-            await stack.stop()
+    plays: dict[str, Callable[[OrderClient], Awaitable[WorkflowHandle[Any, Any]]]] = {**JOINT}
+    plays |= {life.name: partial(live_through, life=life) for life in LIVES}
+    async with open_stage() as stage:
+        for name, play in plays.items():
+            path = FOLDER / f"{name}.json"
+            if path.exists() if not wanted else name not in wanted:
+                continue
+            history = await (await play(stage.orders())).fetch_history()
+            content = {"workflowId": history.workflow_id, **scrubbed(json.loads(history.to_json()))}
+            path.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n")
+            sys.stdout.write(f"{name}: {len(history.events)} events\n")
     return 0
 
 
 if __name__ == "__main__":
-    code = asyncio.run(_main())
-    sys.stdout.flush()
-    # Threads of Temporal's client that are still at work while Python shuts down abort the process now and then.
-    os._exit(code)
+    leave(asyncio.run(_main()))

@@ -1,14 +1,13 @@
 """The generated parts of the documentation: tables and a diagram, made from the code's own tables by `make docs`.
 
-What the code does not say itself (what a state means, what a setting is for) stands in the tables at the top, keyed by
-the code's names: a name without its line fails the tests. Policy: D4.
+What the code does not say itself (what a state means, what a setting is for) stands in the tables of `docs/meanings.py`,
+keyed by the code's names: a name without its line fails the tests. Policy: D4.
 """
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from enum import Enum
-from pathlib import Path
 from typing import Any, get_args
 
 import annotated_types
@@ -34,15 +33,12 @@ from domain.reasons import BuyerReason, ParcelReason, ReturnReason, SellerReason
 from domain.refund import DeductionKind, RefundReason, RefundStatus
 from domain.refusals import REFUSALS
 
-ROOT = Path(__file__).parent.parent
-
 _WORDS: Mapping[str, str] = {
     TypeAdapter(Code).json_schema()["pattern"]: "identifier: 1 to 60 letters, digits, `.`, `-` or `_`",
     TypeAdapter(Email).json_schema()["pattern"]: "mail address",
     TypeAdapter(OrderNumber).json_schema()["pattern"]: "order number, like `503-1234567-1234567`",
     r"^[\x21-\x7e]+$": "ASCII text without spaces",
     TypeAdapter(Sha256).json_schema()["pattern"]: "SHA-256 in hexadecimal",
-    r"^[A-Z]{2}$": "two capital letters",
     r"^[A-Z]{3}$": "three capital letters",
 }
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from domain.deadlines import DeadlineName
 from domain.order import Flag, Status
 from domain.policy import MarketplacePolicy, SellerPolicy
-from starter import session
+from starter import exits
 
 CHAPTERS: Mapping[str, tuple[str, int]] = {
     "P": ("placement", 7),
@@ -94,9 +94,15 @@ DUE: Mapping[DeadlineName, str] = {
 """When each deadline falls due."""
 
 SETTINGS: Mapping[str, tuple[str, str]] = {
-    "database_url": ("worker, inbox, `stock` commands, stack", "The store: an SQLAlchemy URL of SQLite or PostgreSQL."),
-    "payment_provider": ("worker", "Which provider: one with the sandbox's protocol, or [Stripe](payments.md)."),
-    "payment_provider_url": ("worker", "Where the payment provider answers, if it is not Stripe."),
+    "database_url": (
+        "worker, inbox, stack, `stock`, `reconcile`; `receipt`, `packing-slip`, `refund` where an order's workflow does not answer",
+        "The store: an SQLAlchemy URL of SQLite or PostgreSQL.",
+    ),
+    "payment_provider": (
+        "worker, `reconcile`",
+        "Which provider: one with the sandbox's protocol, or [Stripe](payments.md).",
+    ),
+    "payment_provider_url": ("worker, `reconcile`", "Where the payment provider answers, if it is not Stripe."),
     "webhook_secret": ("receiver", "What signs the payment provider's webhooks, as Standard Webhooks writes it."),
     "stripe_secret_key": ("worker", "The secret or restricted key of the account at Stripe."),
     "stripe_api_base": ("worker", "Where Stripe answers, if it is not Stripe itself; for tests."),
@@ -156,10 +162,10 @@ POLICY_KEYS: Mapping[type[BaseModel], Mapping[str, str]] = {
 """What the keys of a marketplace and of a seller in the policy file mean."""
 
 EXITS: Mapping[int, str] = {
-    session.OK: "done",
+    exits.OK: "done",
     1: "an unexpected error; for `reconcile` differences found, for `demo` a scene that did not go as the policy says",
-    session.BAD_INPUT: "bad input, settings or policy; the message names the field, its value and its limit",
-    session.REFUSED: "refused by policy; the message gives code, fact, remedy and rule",
-    session.NO_CONNECTION: "no connection to Temporal, to the store, or to a part of the embedded stack",
+    exits.BAD_INPUT: "bad input, settings or policy; the message names the field, its value and its limit",
+    exits.REFUSED: "refused by policy; the message gives code, fact, remedy and rule",
+    exits.NO_CONNECTION: "no connection to Temporal, to the store, or to a part of the embedded stack",
     130: "ended by Ctrl-C",
 }

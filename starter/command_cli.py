@@ -6,6 +6,7 @@ The rows are in `starter/command_table.py`.
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -14,7 +15,8 @@ from domain.base import parse_duration
 from domain.order import Actor
 from starter import output
 from starter.client import InputError, OrderClient
-from starter.session import BAD_INPUT, console, fail, open_client, run
+from starter.exits import BAD_INPUT, console, fail, run
+from starter.session import open_client
 
 Number = Annotated[str, typer.Argument(metavar="ORDER", help="Order number, like 503-1234567-1234567.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
@@ -31,6 +33,17 @@ REQUIRED = inspect.Parameter.empty
 
 Fields = Mapping[str, Any] | Callable[[OrderClient], Awaitable[Mapping[str, Any]]]
 """The fields of a command; a duration among them is counted from the order's own clock."""
+
+
+class Viewer(StrEnum):
+    """Whose view an order can be shown in; what partners send shows nothing of its own."""
+
+    BUYER = Actor.BUYER.value
+    SELLER = Actor.SELLER.value
+    OPERATOR = Actor.OPERATOR.value
+
+
+View = Annotated[Viewer, typer.Option("--as", help="Whose view.")]
 
 
 class Option(NamedTuple):
@@ -81,7 +94,8 @@ def send(
 
 def register(app: typer.Typer, row: Row) -> None:
     """Add the command of a row to the command line, dashes for underscores."""
-    options = {_parameter(each): each for each in row.options}
+    # Typer names an argument by its parameter; options name themselves.
+    options = {each.field: each for each in row.options}
 
     def command(**given: Any) -> None:
         try:
@@ -102,11 +116,6 @@ def register(app: typer.Typer, row: Row) -> None:
     )
     command.__annotations__ = {}
     app.command(row.name.replace("_", "-"), rich_help_panel=row.panel, help=f"{row.help} [dim]{row.rules}[/]")(command)
-
-
-def _parameter(option: Option) -> str:
-    # Typer names an argument by its parameter; options name themselves.
-    return option.field
 
 
 def _read(option: Option, value: Any) -> Any:

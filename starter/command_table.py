@@ -181,7 +181,11 @@ ROWS: tuple[Row, ...] = (
         (_S, _B),
         (
             _items("SKU:QUANTITY to cancel.", required=True),
-            _reason(SellerReason, "Why.", SellerReason.NO_INVENTORY),
+            _reason(
+                SellerReason | None,
+                f"Why; without it {SellerReason.NO_INVENTORY} of a seller, {SellerReason.BUYER_CANCELLED} of a buyer.",
+                None,
+            ),
             _text("consent", "When and how the buyer agreed; a seller must say it."),
         ),
     ),

@@ -15,9 +15,10 @@ from rich.table import Table
 
 from sandbox.stack import Addresses, Stack
 from starter import output
+from starter.exits import console
 from starter.scenes import SCENES, Scene, SceneError, Stage
 from starter.scenes_after import SCENES_AFTER
-from starter.session import console, embedded_stack, open_client, stack_directory
+from starter.session import embedded_stack, open_client, stack_directory
 from starter.stack_cli import run_stack, show_addresses
 
 PARTS: tuple[tuple[str, Sequence[Scene]], ...] = (

@@ -11,8 +11,9 @@ from domain.views import OrderView
 from starter import output
 from starter.client import InputError
 from starter.command_cli import AsJson, Number
+from starter.exits import REFUSED, console, fail, run
 from starter.known_order import known_order
-from starter.session import REFUSED, console, fail, open_client, run
+from starter.session import open_client
 
 if TYPE_CHECKING:
     from activities.documents import DocumentError

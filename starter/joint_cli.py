@@ -13,13 +13,11 @@ from domain.views import OrderView
 from starter import joint, output
 from starter.carts import read_json
 from starter.client import InputError, OrderClient
-from starter.session import REFUSED, console, open_client, problems, run
+from starter.command_cli import AsJson
+from starter.exits import REFUSED, console, problems, run
+from starter.session import open_client
 
-app = typer.Typer(help="Several orders at once.", no_args_is_help=True)
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
-
-@app.command(rich_help_panel="Orders")
 def purchase(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON file with one purchase across sellers.")],
     as_json: AsJson = False,
@@ -52,24 +50,24 @@ def purchase(
     run(work)
 
 
-@app.command(rich_help_panel="As the seller")
 def combine(
     numbers: Annotated[list[str], typer.Argument(metavar="ORDER", help="2 to 20 orders of one buyer and seller.")],
     carrier: Annotated[str, typer.Option(help="Who carries the parcel.")] = "Yamato",
     tracking: Annotated[str, typer.Option(help="Its one tracking number.")] = "TRACK-1",
     saved: Annotated[
-        list[str] | None, typer.Option(help="ORDER=AMOUNT: of its shipping fee goes back, in minor units.")
+        list[str] | None, typer.Option(help="ORDER=AMOUNT: so much of its shipping fee goes back, in minor units.")
     ] = None,
     saved_each: Annotated[
         int | None, typer.Option(min=1, help="The same for every order without a --saved of its own.")
     ] = None,
+    no_saving: Annotated[bool, typer.Option("--no-saving", help="Nothing is saved, and nothing goes back.")] = False,
     parcel_id: Annotated[str | None, typer.Option("--id", help="Id of the parcel; a new one without it.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Send several orders in one parcel: one confirmation each, what is saved of the fee refunded. [dim]S6[/]"""
 
     async def work() -> None:
-        amounts = _amounts(numbers, saved or [], saved_each)
+        amounts = _amounts(numbers, saved or [], saved_each, no_saving=no_saving)
         client = await open_client()
         parcel = await _parcel(client, numbers, amounts, parcel_id or f"PARCEL-{uuid4().hex[:12]}", carrier, tracking)
         result = await joint.combined(await joint.combine(client, parcel))
@@ -80,18 +78,23 @@ def combine(
             console.print(f"received: parcel {parcel.parcel_id} will be sent once a worker takes it up", soft_wrap=True)
         else:
             console.print(f"parcel {parcel.parcel_id}: {parcel.carrier} {parcel.tracking_number}", markup=False)
-        refused = False
-        for each in result.orders if result else ():
-            refused = _tell(each, quiet=as_json) or refused
-        if refused:
+        orders = () if result is None else result.orders
+        if not as_json:
+            for each in orders:
+                _tell(each)
+        if any(each.refusal or each.refund_refusal for each in orders):
             raise typer.Exit(REFUSED)
 
     run(work)
 
 
-def _amounts(numbers: list[str], saved: list[str], each: int | None) -> dict[str, int]:
+def _amounts(numbers: list[str], saved: list[str], each: int | None, *, no_saving: bool) -> dict[str, int]:
     """Read what each order saves, in minor units; raises InputError with everything that is wrong at once."""
-    found = dict.fromkeys(numbers, each) if each is not None else {}
+    if no_saving and (saved or each is not None):
+        raise InputError(
+            "no-saving: --saved and --saved-each say what goes back; leave them out, or leave --no-saving out"
+        )
+    found = dict.fromkeys(numbers, 0 if no_saving else each)
     errors = []
     for text in saved:
         number, _, amount = text.partition("=")
@@ -101,6 +104,12 @@ def _amounts(numbers: list[str], saved: list[str], each: int | None) -> dict[str
             errors.append(f"saved: order {number} is not in the parcel; name it as an argument too")
         else:
             found[number] = int(amount)
+    silent = [number for number, amount in found.items() if amount is None]
+    if silent:
+        errors.append(
+            f"saved: nothing says how much of its shipping fee order {', '.join(silent)} saves; give --saved ORDER=AMOUNT "
+            "or --saved-each AMOUNT, which go back to the buyer, or --no-saving [S6]"
+        )
     if errors:
         raise InputError("; ".join(errors))
     return {number: amount for number, amount in found.items() if amount}
@@ -133,16 +142,13 @@ async def _parcel(
         raise InputError(str(error)) from None
 
 
-def _tell(each: ParcelOrderResult, *, quiet: bool) -> bool:
-    """Say what became of one order, what was refused on standard error; return whether anything was refused."""
+def _tell(each: ParcelOrderResult) -> None:
+    """Say what became of one order, what was refused on standard error."""
     if each.refusal is not None:
         problems.print(f"order {each.order_number} not confirmed: {each.refusal}", markup=False, soft_wrap=True)
-        return True
-    if each.refund_refusal is not None:
+    elif each.refund_refusal is not None:
         told = f"order {each.order_number} CHARGED, BUT WHAT IT SAVED NOT REFUNDED: {each.refund_refusal}"
         problems.print(told, markup=False, soft_wrap=True)
-        return True
-    if not quiet:
+    else:
         back = f", {each.refunded_minor} minor units refunded" if each.refunded_minor else ""
         console.print(f"order {each.order_number} confirmed{back}")
-    return False

@@ -4,7 +4,7 @@ from contextlib import suppress
 
 from domain.views import OrderView
 from starter.client import InputError, OrderClient, UnreachableError
-from starter.stock_cli import open_store
+from starter.session import open_store
 
 
 async def known_order(client: OrderClient, number: str) -> OrderView:

@@ -1,24 +1,21 @@
 """The messages of an order on the command line; they are sent by `send-message` of the table."""
 
-from typing import Annotated
-
-import typer
-
 from domain.order import Actor
 from starter import output
-from starter.command_cli import AsJson, Number
-from starter.session import console, open_client, run
+from starter.command_cli import AsJson, Number, View, Viewer
+from starter.exits import console, run
+from starter.session import open_client
 
 
 def messages(
     number: Number,
-    as_: Annotated[Actor, typer.Option("--as", help="Whose view: buyer, seller, operator.")] = Actor.OPERATOR,
+    as_: View = Viewer.OPERATOR,
     as_json: AsJson = False,
 ) -> None:
     """List the messages between buyer and seller, and the ready replies that the seller is offered. [dim]V6 C6[/]"""
 
     async def work() -> None:
-        order = await (await open_client()).order(number, as_)
+        order = await (await open_client()).order(number, Actor(as_))
         offered = [each.value for each in order.offered_replies]
         if as_json:
             output.print_json(

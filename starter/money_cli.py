@@ -7,8 +7,9 @@ import typer
 
 from starter import output
 from starter.client import InputError, UnreachableError
-from starter.session import console, run, settings
-from starter.stock_cli import open_store
+from starter.command_cli import AsJson
+from starter.exits import console, run
+from starter.session import open_store, settings
 
 if TYPE_CHECKING:
     from starter.reconcile import Report
@@ -22,7 +23,7 @@ def reconcile(
         list[str] | None,
         typer.Argument(metavar="[ORDER]...", help="Only these orders; all of them and the totals without."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compare orders, ledger and payment provider; each difference is a line, and the exit code 1. [dim]S7 R5 R6[/]"""
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - as in open_store

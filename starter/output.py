@@ -15,6 +15,7 @@ from domain.base import format_duration, format_instant
 from domain.case import Case
 from domain.cases import OPENERS, STEPS
 from domain.deadlines import SUMMARIES, DeadlineName
+from domain.message import OrderMessage
 from domain.money import format_money
 from domain.order import HistoryEntry, Payment, Status
 from domain.refund import Refund, RefundStatus
@@ -80,28 +81,8 @@ def order_panel(order: OrderView, entries: Iterable[HistoryEntry] = (), url: str
 
 
 def _facts(order: OrderView) -> Iterable[tuple[str, str]]:
-    yield "seller", f"{escape(order.seller.name)} ({order.seller.seller_id}, {order.fulfilment}-fulfilled)"
-    if order.buyer is not None:
-        yield "buyer", f"{escape(order.buyer.name)} <{escape(order.buyer.email)}>" + _phone(order)
-    if order.address is not None:
-        place = order.address
-        parts = (place.recipient, place.line1, place.line2, place.city, place.region, place.postal_code, place.country)
-        yield "ship to", escape(", ".join(part for part in parts if part))
-    yield "total", f"{format_money(order.total_minor, order.currency)} ({order.shipping_option} shipping)"
-    if order.business is not None:
-        yield "business", f"purchase order {order.business.purchase_order_number}"
-    if order.purchase is not None:
-        yield "purchase", order.purchase
-    if order.payment is not None:
-        yield from _payment(order, order.payment)
-    if order.available_at is not None:
-        settled = order.available_at <= order.clock
-        yield (
-            "proceeds",
-            f"{'available since' if settled else 'in settlement until'} {format_instant(order.available_at)}",
-        )
-    if order.voids:
-        yield "to be voided", ", ".join(order.voids)
+    yield from _people(order)
+    yield from _money(order)
     if order.rejected is not None:
         yield "refused", f"[red]{order.rejected.code}[/]: {escape(order.rejected.message)}"
     if order.flags:
@@ -115,12 +96,42 @@ def _facts(order: OrderView) -> Iterable[tuple[str, str]]:
         why = order.cancellation
         rate = "counts in the seller's rate" if why.counts_in_rate else "not in the seller's rate"
         yield "cancelled", f"by the {why.actor} at {format_instant(why.at)}: {why.reason} ({rate})"
+    yield from _parcels(order)
+    yield from _afterwards(order)
+
+
+def _people(order: OrderView) -> Iterable[tuple[str, str]]:
+    yield "seller", f"{escape(order.seller.name)} ({order.seller.seller_id}, {order.fulfilment}-fulfilled)"
+    if order.buyer is not None:
+        yield "buyer", f"{escape(order.buyer.name)} <{escape(order.buyer.email)}>" + _phone(order)
+    if order.address is not None:
+        place = order.address
+        parts = (place.recipient, place.line1, place.line2, place.city, place.region, place.postal_code, place.country)
+        yield "ship to", escape(", ".join(part for part in parts if part))
+
+
+def _money(order: OrderView) -> Iterable[tuple[str, str]]:
+    yield "total", f"{format_money(order.total_minor, order.currency)} ({order.shipping_option} shipping)"
+    if order.business is not None:
+        yield "business", f"purchase order {order.business.purchase_order_number}"
+    if order.purchase is not None:
+        yield "purchase", order.purchase
+    if order.payment is not None:
+        yield from _payment(order, order.payment)
+    if order.available_at is not None:
+        settled = order.available_at <= order.clock
+        when = "available since" if settled else "in settlement until"
+        yield "proceeds", f"{when} {format_instant(order.available_at)}"
+    if order.voids:
+        yield "to be voided", ", ".join(order.voids)
+
+
+def _parcels(order: OrderView) -> Iterable[tuple[str, str]]:
     for parcel in order.shipments:
         arrived = f", delivered {format_instant(parcel.delivered_at)}" if parcel.delivered_at else ""
         yield f"parcel {parcel.shipment_id}", f"{escape(parcel.carrier)} {parcel.tracking_number}{arrived}"
     if "confirm_shipment" in order.flags:
         yield "to do", f"[bold]confirm shipment by {format_instant(order.confirm_by)} to avoid cancellation[/]"
-    yield from _afterwards(order)
 
 
 def _payment(order: OrderView, paid: Payment) -> Iterable[tuple[str, str]]:
@@ -143,7 +154,7 @@ def _afterwards(order: OrderView) -> Iterable[tuple[str, str]]:
         yield "items cancelled", told
     for refund in order.refunds:
         yield f"refund {refund.refund_id}", refund_line(order, refund)
-    if order.refunds:
+    if any(each.of_charge for each in order.refunds):
         yield "left to refund", format_money(order.refundable_minor, order.currency)
     for case in order.cases:
         yield f"case {case.case_id}", case_line(case)
@@ -278,7 +289,13 @@ def messages(order: OrderView) -> Table:
     for name in ("#", "when", "from", "about", "message", "answer by"):
         table.add_column(name, overflow="fold")
     for each in order.messages:
-        said = escape(each.text) if each.text is not None else f"[dim]ready message[/] {each.template}"
         answer = format_instant(each.answer_by) if each.answer_by else ""
-        table.add_row(each.message_id, format_instant(each.sent_at), each.sender, each.topic, said, answer)
+        table.add_row(each.message_id, format_instant(each.sent_at), each.sender, each.topic, _said(each), answer)
     return table
+
+
+def _said(message: OrderMessage) -> str:
+    if message.text is not None:
+        return escape(message.text)
+    # Of an erased order only what the marketplace itself wrote is left.
+    return "[dim]text erased[/]" if message.template is None else f"[dim]ready message[/] {message.template}"

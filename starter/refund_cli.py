@@ -9,8 +9,8 @@ from domain.order import Actor
 from domain.refund import DeductionKind, RefundReason
 from starter.client import InputError, OrderClient
 from starter.command_cli import AsJson, CommandId, Number, send, whole
+from starter.exits import BAD_INPUT, fail
 from starter.known_order import known_order
-from starter.session import BAD_INPUT, fail
 
 _DIGITS = 14
 _KINDS = ", ".join(DeductionKind)

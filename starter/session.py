@@ -1,31 +1,23 @@
-"""What every command of the starter shares: finding the stack, connecting, and turning errors into exit codes."""
+"""What every command of the starter shares: finding the stack, connecting to it, opening the store."""
 
 import asyncio
 import os
 import re
-import sys
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING
 
-import typer
-from rich.console import Console
 from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.service import RPCError
 
-from activities.settings import Settings, SettingsError
+from activities.settings import Settings
 from domain.policy import Policy, PolicyError, load_policy
-from domain.refusals import Refusal
-from sandbox.stack import ROOT, Addresses, StackError, running_stack
-from starter.client import InputError, OrderClient, RefusedError, UnreachableError
+from sandbox.stack import ROOT, Addresses, running_stack
+from starter.client import InputError, OrderClient, UnreachableError
 from workflows.connection import connect
 
-OK, BAD_INPUT, REFUSED, NO_CONNECTION = 0, 2, 3, 4
-# Without `emoji`, a title like ":cup:" is shown and printed as JSON as it is.
-console = Console(highlight=False, emoji=False)
-problems = Console(stderr=True, highlight=False, emoji=False)
+if TYPE_CHECKING:
+    from store.store import Store
 
 
 def stack_directory() -> Path:
@@ -38,6 +30,12 @@ def embedded_stack() -> Addresses | None:
     found = running_stack(stack_directory())
     address = os.environ.get("TEMPORAL_ADDRESS")
     return found if found is not None and address in (None, "", found.temporal) else None
+
+
+def order_url(number: str) -> str | None:
+    """Return where the Temporal UI shows an order, None where no embedded stack has a UI."""
+    stack = embedded_stack()
+    return f"{stack.ui}/namespaces/default/workflows/order-{number}" if stack and stack.ui else None
 
 
 def settings() -> Settings:
@@ -54,6 +52,19 @@ def policy(chosen: Settings) -> Policy:
         return load_policy(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise PolicyError(f"POLICY_FILE {path} cannot be read: {error.strerror}") from None
+
+
+def open_store() -> "Store":
+    """Open the store of the settings; raises UnreachableError when it does not answer."""
+    from store.store import Store  # noqa: PLC0415 - the database's libraries take a second, for what reads the store only
+
+    try:
+        store = Store(settings().database_url)
+    except ValueError as error:
+        raise InputError(f"DATABASE_URL: {error}") from None
+    if not store.healthy():
+        raise UnreachableError("the store does not answer; check DATABASE_URL, or start a worker or the stack once")
+    return store
 
 
 async def open_client() -> OrderClient:
@@ -85,38 +96,3 @@ def reason(error: Exception) -> str:
     text = str(error) or "it took too long"
     found = re.search(r', ([^,]+:\d+), .*message: "([^"]+)"', text)
     return f"{found[1]}: {found[2]}" if found else text[:300]
-
-
-def tell_refusal(refusal: Refusal) -> None:
-    """Print a refusal: fact and limit, remedy, rule."""
-    problems.print(f"[bold red]{refusal.code}[/]: {_plain(refusal.message)}", soft_wrap=True)
-    problems.print(f"  → {_plain(refusal.remedy)}  [dim]\\[{refusal.rule}][/]", soft_wrap=True)
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", "\\[")
-
-
-def fail(message: str, code: int) -> NoReturn:
-    """Print an error and end with `code`."""
-    problems.print(f"[bold red]error[/]: {_plain(message)}", soft_wrap=True)
-    raise typer.Exit(code)
-
-
-def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run a command's work; its errors become exit codes 2 (bad input), 3 (refused) and 4 (no connection)."""
-    try:
-        asyncio.run(work())
-    except RefusedError as error:
-        tell_refusal(error.refusal)
-        raise typer.Exit(REFUSED) from None
-    except (InputError, PolicyError, SettingsError) as error:
-        fail(str(error), BAD_INPUT)
-    except (UnreachableError, StackError) as error:
-        fail(str(error), NO_CONNECTION)
-    except BrokenPipeError:
-        # The reader of a pipe has seen enough; what is left in the buffer must not raise again at exit.
-        with suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None

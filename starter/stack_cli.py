@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from sandbox.stack import HOST, Addresses, Stack, StackError
-from starter.session import console, problems, stack_directory
-from starter.stock_cli import seed
+from starter.exits import console, problems
+from starter.samples import seed
+from starter.session import stack_directory
 from store.store import Store
 
 

@@ -1,6 +1,6 @@
 """The stock commands of the starter: what a seller has, and its corrections."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from pydantic import TypeAdapter, ValidationError
@@ -10,42 +10,12 @@ from rich.table import Table
 from domain.base import Code
 from domain.order import Actor
 from starter import output
-from starter.client import InputError, RefusedError, UnreachableError
-from starter.session import console, open_client, policy, run, settings
-
-if TYPE_CHECKING:
-    from store.store import Store
+from starter.client import InputError, RefusedError
+from starter.command_cli import AsJson
+from starter.exits import console, run
+from starter.session import open_client, open_store, policy, settings
 
 app = typer.Typer(help="A seller's stock: see it, correct it.", no_args_is_help=True)
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-SAMPLES = {
-    "S-100": {"CUP-01": 1000, "POT-02": 200, "TRAY-03": 50},
-    "S-200": {"TAZZA-1": 500, "LAMPADA-2": 20},
-    "S-300": {"BOOK-1": 1000, "MAP-2": 5},
-}
-"""What the sample sellers have when an embedded stack starts for the first time."""
-
-
-def open_store() -> "Store":
-    """Open the store of the settings; raises UnreachableError when it does not answer."""
-    from store.store import Store  # noqa: PLC0415 - the database's libraries take a second, for the stock commands only
-
-    try:
-        store = Store(settings().database_url)
-    except ValueError as error:
-        raise InputError(f"DATABASE_URL: {error}") from None
-    if not store.healthy():
-        raise UnreachableError("the store does not answer; check DATABASE_URL, or start a worker or the stack once")
-    return store
-
-
-def seed(store: "Store") -> None:
-    """Give the sample sellers their stock, once."""
-    if store.stock():
-        return
-    for seller, items in SAMPLES.items():
-        for sku, units in items.items():
-            store.set_on_hand(seller, sku, units)
 
 
 @app.command("show")

@@ -43,6 +43,19 @@ def environment(directory: Path, **settings: str) -> dict[str, str]:
     return own | {"STACK_DIRECTORY": str(directory), "COLUMNS": "200"} | settings
 
 
+async def python(folder: Path, *arguments: str, **settings: str) -> asyncio.subprocess.Process:
+    """Start Python on the project's code as a process of its own, with these settings alone and the stack on `folder`."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        *arguments,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=ROOT,
+        env=environment(folder, **settings),
+    )
+
+
 class Cli:
     """`python -m starter` for the stack on one folder."""
 
@@ -53,15 +66,7 @@ class Cli:
 
     async def start(self, *arguments: str, **settings: str) -> asyncio.subprocess.Process:
         """Start the command line as a process of its own."""
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "starter", *arguments),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            cwd=ROOT,
-            env=environment(self.directory, **settings),
-        )
+        return await python(self.directory, "-m", "starter", *arguments, **settings)
 
     async def run(self, *arguments: str, **settings: str) -> Ran:
         """Run the command line as a process of its own and return what it left."""
@@ -98,6 +103,13 @@ def refusal(ran: Ran, code: str, rule: str) -> None:
     assert len(first) > len(code) + 10, ran.err
     assert second.lstrip().startswith("→ "), ran.err
     assert second.endswith(f"[{rule}]"), ran.err
+
+
+def told_in_json(ran: Ran, code: int) -> dict[str, str]:
+    """The run failed with `code`; return what it says of it: one JSON object, alone on standard error."""
+    assert (ran.code, ran.out) == (code, ""), ran
+    found: dict[str, str] = json.loads(ran.err)
+    return found
 
 
 def bad_input(ran: Ran, *words: str) -> None:

@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from cli_kit import Cli
 from hypothesis import settings
 from live_kit import Live, open_live
+from worker_kit import Workers
 
 from sandbox.stack import Stack
 
@@ -56,6 +58,20 @@ async def live(stack: Stack) -> AsyncIterator[Live]:
     """Orders on the stack, with a worker in this process."""
     async with open_live(stack, max_cached_workflows=int(os.environ.get("MAX_CACHED_WORKFLOWS", "1000"))) as orders:
         yield orders
+
+
+@pytest.fixture
+def cli(live: Live, stack: Stack) -> Cli:
+    """The command line on the running stack, with a worker."""
+    return Cli(stack.directory)
+
+
+@pytest.fixture
+async def workers(live: Live, tmp_path: Path) -> AsyncIterator[Workers]:
+    """Worker processes that are gone when the test is over."""
+    processes = Workers(live, tmp_path)
+    yield processes
+    await processes.close()
 
 
 @pytest.fixture

@@ -4,18 +4,12 @@ from io import BytesIO
 from typing import Any
 
 from domain_kit import DAY, T0, shipped
+from notice_samples import NOT_LATIN, PLACES
 from pypdf import PdfReader
 
-from domain.order import Address, Business, Line
+from domain.order import Business, Line
 from domain.refund import CashReturnReason, PaymentMethod, Refund, RefundLine, RefundPart, RefundReason, RefundStatus
 from domain.views import OrderView, view
-
-PLACES = {
-    "ja": ("JPY", "Asia/Tokyo"),
-    "zh": ("CNY", "Asia/Shanghai"),
-    "en": ("USD", "America/New_York"),
-    "it": ("EUR", "Europe/Rome"),
-}
 
 
 def part(minor: int, method: PaymentMethod = PaymentMethod.CARD, **changes: Any) -> RefundPart:
@@ -50,14 +44,7 @@ def charged(language: str = "en", **changes: Any) -> OrderView:
         "timezone": timezone,
         "seller": order.seller.model_copy(update={"name": "桃花堂"}),
         "buyer": order.buyer.model_copy(update={"name": "山田太郎"}),
-        "address": Address(
-            recipient="山田花子",
-            line1="丸の内9-9",
-            city="千代田区",
-            region="東京都",
-            postal_code="100-0005",
-            country="JP",
-        ),
+        "address": NOT_LATIN,
         "lines": (
             Line(sku="111", title="赤い茶碗", quantity=2, unit_price_minor=500),
             Line(sku="222", title="青い皿", quantity=1, unit_price_minor=200),

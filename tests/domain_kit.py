@@ -88,6 +88,11 @@ def place(placed: Json | None = None, given: Policy | None = None) -> PlaceOrder
     )
 
 
+def substance(order: Order, *besides: str) -> Json:
+    """Return everything of an order but the book that is kept of what was asked of it, and the fields named `besides`."""
+    return order.model_dump(exclude={"history", "entries", "answers", "command_counts", *besides})
+
+
 class Scene:
     """One order with its clock and partners, driven as the workflow drives it."""
 

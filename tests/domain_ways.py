@@ -23,12 +23,10 @@ from domain_kit import (
 
 Way = Callable[[], Scene]
 FIRST = f"{NUMBER}/1/authorize"
-BOOK = {"history", "entries", "answers", "command_counts"}
-"""What of an order is the book kept of it."""
 
 
 def asked(placed: dict[str, Any] | None = None, **fields: Any) -> Scene:
-    """Return an Unshipped order whose buyer asked officially to cancel, an hour after placement."""
+    """Return an Unshipped order whose buyer asked officially to cancel, three hours after placement."""
     scene = unshipped(placed).at(T0 + 3 * HOUR)
     scene.send("request_cancellation", **fields)
     return scene

@@ -5,7 +5,7 @@ import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 from temporalio.client import WorkflowExecutionStatus
@@ -15,12 +15,15 @@ from temporalio.worker import Replayer, Worker
 from activities.mail import Mailer
 from activities.provider import HttpPaymentProvider
 from activities.settings import Settings
+from domain.effects import NoticeKind
 from domain.order import CLOSED, Actor, HistoryEntry, Status
 from domain.policy import Policy, load_policy
+from domain.refund import RefundStatus
 from domain.views import OrderView
 from sandbox.stack import ROOT, Addresses, Stack
 from starter import carts
 from starter.client import OrderClient, RefusedError, Reply
+from starter.samples import SAMPLES
 from starter.travel import advance
 from store.store import Store
 from worker import build_worker
@@ -30,6 +33,7 @@ from workflows.order import OrderWorkflow
 PATIENCE = 30.0
 SECOND, MINUTE, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
 _skus = itertools.count(1)
+Found = TypeVar("Found")
 
 
 def sample_policy() -> Policy:
@@ -37,7 +41,7 @@ def sample_policy() -> Policy:
     return load_policy((ROOT / "policy.toml").read_text())
 
 
-async def until(condition: Callable[[], Awaitable[Any]], told: str = "condition") -> Any:
+async def until(condition: Callable[[], Awaitable[Found | None]], told: str = "condition") -> Found:
     """Wait until `condition` answers something true and return it; fails after half a minute."""
     end = asyncio.get_running_loop().time() + PATIENCE
     while True:
@@ -73,6 +77,11 @@ class Live:
         seen = Live(client, self.store, self.addresses, self.settings)
         seen.placed = self.placed
         return seen
+
+    async def close(self) -> None:
+        """Close the connections to provider and mail sink."""
+        await self.provider.aclose()
+        await self.mail.aclose()
 
     def sku(self, units: int = 100, seller: str = "S-100") -> str:
         """Return a new item of which the seller has `units`."""
@@ -116,6 +125,14 @@ class Live:
         """Confirm a shipment as the seller."""
         return await self.do(number, "ship", "seller", **{"carrier": "Yamato", "tracking_number": "T-1", **fields})
 
+    async def shipped(self, *, delivered: bool = False, **options: Any) -> str:
+        """Return the number of a shipped or delivered order of two at 1,200 and 500 shipping."""
+        number = await self.place(**options)
+        await self.ship(number)
+        if delivered:
+            await self.do(number, "deliver", "system")
+        return number
+
     async def signal(self, number: str, name: str, payload: Any) -> None:
         """Send a raw signal, as a hand or script would."""
         await self.orders.handle(number).signal(name, payload)
@@ -134,18 +151,25 @@ class Live:
         async def there() -> HistoryEntry | None:
             return next((each for each in reversed(await self.history(number)) if each.name == name), None)
 
-        found: HistoryEntry = await until(there, f"history entry {name}")
-        return found
+        return await until(there, f"history entry {name}")
 
-    async def reaches(self, number: str, status: Status) -> OrderView:
-        """Wait until the order is in `status` and return it."""
+    async def sees(self, number: str, condition: Callable[[OrderView], object], told: str) -> OrderView:
+        """Wait until the order is as `condition` wants it and return it; `told` says what was waited for."""
 
         async def there() -> OrderView | None:
             order = await self.order(number)
-            return order if order.status is status else None
+            return order if condition(order) else None
 
-        found: OrderView = await until(there, f"order {number} in {status}")
-        return found
+        return await until(there, f"{told} of order {number}")
+
+    async def reaches(self, number: str, status: Status) -> OrderView:
+        """Wait until the order is in `status` and return it."""
+        return await self.sees(number, lambda order: order.status is status, f"state {status}")
+
+    async def refund_is(self, number: str, status: RefundStatus) -> OrderView:
+        """Wait until the order's newest refund has come to `status`."""
+        wanted = f"a refund that is {status}"
+        return await self.sees(number, lambda order: order.refunds and order.refunds[-1].status is status, wanted)
 
     async def ended(self, number: str) -> None:
         """Wait until the order is closed and every effect has been seen through; its workflow may stay for the retention period."""
@@ -168,6 +192,10 @@ class Live:
         closed_at = order.cancellation.at if order.cancellation else order.completed_at
         assert closed_at is not None
         await self.travel_to(number, closed_at + 31 * DAY)
+        await self.over(number)
+
+    async def over(self, number: str) -> None:
+        """Wait until the order's workflow has ended."""
 
         async def over() -> bool:
             return (await self.orders.describe(number)).status is not WorkflowExecutionStatus.RUNNING
@@ -212,17 +240,33 @@ class Live:
         """Wait for the notice of a kind to the buyer or seller and return its mail."""
 
         async def there() -> dict[str, Any] | None:
-            wanted = (f".{kind}.{to}@", f".{kind}.{to}.", f"/{kind}/{to}")
-            found = [each for each in await self.mails(number) if any(part in each["message_id"] for part in wanted)]
-            return found[0] if found else None
+            return next((each for each in await self.mails(number) if _tells(each, kind, to)), None)
 
-        mail: dict[str, Any] = await until(there, f"mail {kind} to the {to}")
-        return mail
+        return await until(there, f"mail {kind} to the {to}")
+
+    async def kinds_mailed(self, number: str, to: str) -> set[str]:
+        """Return the kinds of the notices that went to the buyer or seller."""
+        mails = await self.mails(number)
+        return {kind.value for kind in NoticeKind if any(_tells(each, kind, to) for each in mails)}
 
     def units(self, sku: str) -> tuple[int, int]:
         """Return (on hand, reserved) of an item."""
         row = next(row for row in self.store.stock() if row.sku == sku)
         return row.on_hand, row.reserved
+
+    async def stock_is(self, sku: str, on_hand: int, reserved: int) -> None:
+        """Wait until an item has these units; stock follows the order's record."""
+
+        async def there() -> bool:
+            return self.units(sku) == (on_hand, reserved)
+
+        await until(there, f"{on_hand} units of {sku}, {reserved} of them reserved")
+
+    def stock_samples(self) -> None:
+        """Give the sample sellers their stock, as the embedded stack does."""
+        for seller, items in SAMPLES.items():
+            for sku, units in items.items():
+                self.store.set_on_hand(seller, sku, units)
 
     async def provider_fault(self, kind: str, count: int | None = None, **more: Any) -> None:
         """Make the provider fail."""
@@ -238,6 +282,10 @@ class Live:
         await self.mail.delete("/faults")
 
 
+def _tells(mail: dict[str, Any], kind: str, to: str) -> bool:
+    return any(part in mail["message_id"] for part in (f".{kind}.{to}@", f".{kind}.{to}.", f"/{kind}/{to}"))
+
+
 @asynccontextmanager
 async def open_live(stack: Stack, max_cached_workflows: int = 1000) -> AsyncIterator[Live]:
     """Open a client on the stack with a worker in this process."""
@@ -251,6 +299,5 @@ async def open_live(stack: Stack, max_cached_workflows: int = 1000) -> AsyncIter
     live = Live(OrderClient(client, settings.task_queue, sample_policy()), store, addresses, settings)
     async with live.worker():
         yield live
-    await live.provider.aclose()
-    await live.mail.aclose()
+    await live.close()
     store.close()

@@ -50,6 +50,15 @@ PLACES = {
     "en": ("USD", "America/New_York"),
     "it": ("EUR", "Europe/Rome"),
 }
+NOT_LATIN = Address(
+    recipient="山田花子",
+    line1="丸の内9-9",
+    city="千代田区",
+    region="東京都",
+    postal_code="100-0005",
+    country="JP",
+)
+"""An address without Latin letters."""
 CASES = sorted((kind.value, actor.value) for kind, actors in RECIPIENTS.items() for actor in actors)
 SUBJECTS = {
     "message": {"buyer": "M1", "seller": "M2"},
@@ -142,14 +151,7 @@ def make_view(language: str = "en", **changes: Any) -> OrderView:
         "buyer": Buyer(
             buyer_id="B1", name="山田太郎", email="buyer@mail.example", phone="0312345678", language=language
         ),
-        "address": Address(
-            recipient="山田花子",
-            line1="丸の内9-9",
-            city="千代田区",
-            region="東京都",
-            postal_code="100-0005",
-            country="JP",
-        ),
+        "address": NOT_LATIN,
         "currency": currency,
         "timezone": timezone,
         "lines": (

@@ -3,7 +3,6 @@
 PYTEST_DONT_REWRITE: what it asserts while the provider starts says by itself what is wrong.
 """
 
-import asyncio
 import base64
 import subprocess
 import sys
@@ -11,22 +10,22 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
+from live_kit import until
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from activities.provider import HttpPaymentProvider
 from domain.effects import Ask, Authorize, Capture, PayRefund, Void
 from domain.refund import PaymentMethod
 
-Found = TypeVar("Found")
 NOW = datetime(2031, 3, 1, 12, 0, tzinfo=UTC)
 DUE = NOW + timedelta(days=3)
 SECRET = "whsec_" + base64.b64encode(b"a secret of twenty-four!").decode()
@@ -104,15 +103,6 @@ async def pay_at_shop(
     body = {"number": number, "late": late}
     answer = await http.post("/konbini/payments", json=body, headers={"Sandbox-Clock": at.isoformat()})
     return answer.status_code, answer.json().get("error") or answer.json()["status"]
-
-
-async def eventually(ask: Callable[[], Awaitable[Found | None]], what: str) -> Found:
-    """Ask until there is an answer and return it; fails after 20 s."""
-    deadline = time.monotonic() + 20
-    while not (found := await ask()):
-        assert time.monotonic() < deadline, f"{what}: not within 20 s"
-        await asyncio.sleep(0.01)
-    return found
 
 
 async def used(http: httpx.AsyncClient, card: str) -> tuple[int, int]:
@@ -194,7 +184,7 @@ class Receiver:
             found = self.of(order)
             return found if len(found) >= count else None
 
-        return await eventually(there, f"{count} events of {order}, there were {self.of(order)}")
+        return await until(there, f"{count} events of {order}, there were {self.of(order)}")
 
     def close(self) -> None:
         """Stop to listen."""

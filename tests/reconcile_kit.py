@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import pytest
 from store_kit import SELLER, T0, number, snapshot
 
 from domain.movements import Entry, Movement, MovementKind
@@ -59,6 +60,12 @@ class FakeProvider:
         else:
             body = {"/authorizations": self.payments, "/refunds": self.refunds}[request.url.path].get(order, [])
         return httpx.Response(200, json=body)
+
+
+@pytest.fixture
+def provider() -> FakeProvider:
+    """A provider without any payment."""
+    return FakeProvider()
 
 
 def movement(index: int, name: str = "charge", **entries: int) -> Movement:

@@ -3,13 +3,11 @@
 from datetime import datetime
 from typing import Any
 
-from domain_kit import NUMBER, Json, Scene, code
+from domain_kit import NUMBER, Json, Scene, code, substance
 
 from domain.effects import NoticeKind
-from domain.order import Order
 from domain.refusals import Refusal
 
-BOOKKEEPING = {"history", "entries", "answers", "command_counts"}
 CARD = f"{NUMBER}/3/refund/card"
 
 
@@ -18,17 +16,12 @@ def jpy(amount: int, currency: str = "JPY") -> Json:
     return {"amount_minor": amount, "currency": currency}
 
 
-def contents(order: Order) -> Json:
-    """Return an order without the book that is kept of what was asked of it."""
-    return order.model_dump(exclude=BOOKKEEPING)
-
-
 def refused(scene: Scene, name: str, actor: str = "buyer", at: datetime | None = None, **fields: Any) -> Refusal:
     """Send a command that must be refused without any change, effect or mail; return the refusal."""
-    before, effects, mails = contents(scene.order), len(scene.effects), len(scene.notices)
+    before, effects, mails = substance(scene.order), len(scene.effects), len(scene.notices)
     refusal = scene.send(name, actor, at, **fields)
     assert refusal is not None, f"{name} by {actor} was accepted"
-    assert contents(scene.order) == before
+    assert substance(scene.order) == before
     assert (len(scene.effects), len(scene.notices)) == (effects, mails)
     return refusal
 

@@ -9,7 +9,6 @@ from bench.budget import measure, without_live_attributes
 from bench.lives import LIVES
 from bench.player import Life
 from starter.client import OrderClient
-from starter.stock_cli import SAMPLES
 
 HAPPY = next(life for life in LIVES if life.name == "happy")
 CANCELLED = next(life for life in LIVES if life.name == "buyer_cancels")
@@ -18,9 +17,7 @@ CANCELLED = next(life for life in LIVES if life.name == "buyer_cancels")
 @pytest.fixture
 def stocked(live: Live, monkeypatch: pytest.MonkeyPatch) -> Live:
     """Give the sample sellers their stock, and let the starter find the stack."""
-    for seller, items in SAMPLES.items():
-        for sku, units in items.items():
-            live.store.set_on_hand(seller, sku, units)
+    live.stock_samples()
     folder = live.addresses.database_url.removeprefix("sqlite:///").removesuffix("/orders.db")
     monkeypatch.setitem(os.environ, "STACK_DIRECTORY", folder)
     return live

@@ -1,53 +1,36 @@
 """What follows shipment, on the real stack: cases with their timers, messages that must be answered, reviews."""
 
 from datetime import datetime
-from typing import Any
 
 import pytest
-from live_kit import DAY, MINUTE, SECOND, Live, until
+from live_kit import DAY, MINUTE, SECOND, Live, sample_policy
 
 from domain.case import CaseStatus
 from domain.order import Actor, Status
+from domain.policy import SellerNotice
 from domain.refund import RefundStatus
 from domain.views import OrderView
 
 
-async def shipped(live: Live, *, delivered: bool = False, **options: Any) -> str:
-    """Return the number of a shipped or delivered order of two at 1,200 and 500 shipping."""
-    number = await live.place(**options)
-    await live.ship(number)
-    if delivered:
-        await live.do(number, "deliver", "system")
-    return number
-
-
 async def case_is(live: Live, number: str, status: CaseStatus) -> OrderView:
     """Wait until the order's newest case is in `status`."""
-
-    async def there() -> OrderView | None:
-        order = await live.order(number)
-        return order if order.cases and order.cases[-1].status is status else None
-
-    found: OrderView = await until(there, f"a {status} case of {number}")
-    return found
+    return await live.sees(number, lambda order: order.cases and order.cases[-1].status is status, f"a {status} case")
 
 
 async def paid_back(live: Live, number: str) -> list[tuple[str, int]]:
     """Wait until every refund is paid; return reason and amount of each."""
 
-    async def all_paid() -> OrderView | None:
-        order = await live.order(number)
-        done = order.refunds and all(each.status is RefundStatus.PAID for each in order.refunds)
-        return order if done else None
+    def all_paid(order: OrderView) -> bool:
+        return bool(order.refunds) and all(each.status is RefundStatus.PAID for each in order.refunds)
 
-    order: OrderView = await until(all_paid, f"the refunds of {number}")
+    order = await live.sees(number, all_paid, "every refund")
     return [(each.reason.value, each.amount_minor) for each in order.refunds]
 
 
 @pytest.mark.rule("A1")
 async def test_a_cancellation_after_shipment_is_asked_opened_approved_and_refunded(live: Live) -> None:
     """Each step is visible and mailed; the refund closes the case."""
-    number = await shipped(live)
+    number = await live.shipped()
     await live.do(number, "request_cancellation", "buyer", reason="changed_mind")
     await live.mailed(number, "case_opened", "seller")
     assert await live.refused(number, "refund", "seller", reason="goodwill", case_id="K1") == "CASE_NOT_OPEN_TO_THIS"
@@ -64,7 +47,7 @@ async def test_a_cancellation_after_shipment_is_asked_opened_approved_and_refund
 @pytest.mark.rule("A3", "R4")
 async def test_a_return_is_authorised_received_and_refunded_less_a_fee(live: Live) -> None:
     """The return fee is a line of the refund; with it paid, the order completes when its return window has ended."""
-    number = await shipped(live, delivered=True)
+    number = await live.shipped(delivered=True)
     await live.do(number, "request_return", "buyer")
     await live.do(number, "authorize_return", "seller")
     await live.do(number, "receive_return", "seller")
@@ -78,7 +61,7 @@ async def test_a_return_is_authorised_received_and_refunded_less_a_fee(live: Liv
 @pytest.mark.rule("A3", "A9")
 async def test_a_return_that_never_arrives_is_closed_at_the_end_of_its_window(live: Live) -> None:
     """The open return holds the completion back; at the end of the transit window it closes, and the order completes."""
-    number = await shipped(live, delivered=True)
+    number = await live.shipped(delivered=True)
     await live.travel(number, 20 * DAY)
     await live.do(number, "request_return", "buyer")
     await live.do(number, "authorize_return", "seller")
@@ -115,7 +98,7 @@ async def test_a_parcel_that_comes_back_is_refunded_less_its_fee(
     live: Live, way: str, expected: tuple[str, int]
 ) -> None:
     """Less the shipping fee where it came back by itself, less the return fee where it was recalled."""
-    number = await shipped(live)
+    number = await live.shipped()
     if way == "by_itself":
         await live.do(number, "return_to_sender", "system", reason="undeliverable")
     else:
@@ -129,7 +112,7 @@ async def test_a_parcel_that_comes_back_is_refunded_less_its_fee(
 @pytest.mark.rule("A6")
 async def test_a_parcel_not_received_ends_in_a_granted_claim(live: Live) -> None:
     """The seller traces, then asks to wait; the wait ends by its timer; the buyer claims, and the marketplace grants it."""
-    number = await shipped(live)
+    number = await live.shipped()
     await live.do(number, "report_not_received", "buyer")
     await live.do(number, "send_trace", "seller", note="last seen in Osaka")
     until_when = (await live.orders.clock(number)) + 3 * DAY
@@ -186,16 +169,37 @@ async def test_an_answer_in_time_counts_also_when_it_is_read_late(live: Live) ->
         assert (order.status, order.answer_by) == (Status.UNSHIPPED, None)
 
 
+@pytest.mark.rule("V7")
+async def test_a_seller_gets_the_notices_it_wants_and_every_warning(live: Live) -> None:
+    """Of all that one order's life mails, what the seller does without goes to the buyer alone; warnings always go out."""
+    usual = sample_policy()
+    unwanted = (SellerNotice.MESSAGE, SellerNotice.ORDER_CANCELLED)
+    picky = usual.sellers["S-100"].model_copy(update={"unwanted_notices": unwanted})
+    policy = usual.model_copy(update={"sellers": {**usual.sellers, "S-100": picky}})
+    told = []
+    for seller in (live, live.on_queue(live.orders.task_queue, policy)):
+        number = await seller.place()
+        await live.do(number, "send_message", "buyer", text="Is it blue?")
+        await live.do(number, "send_message", "seller", text="It is.")
+        await live.travel_to(number, (await live.order(number)).expected_ship_at + SECOND)
+        await live.mailed(number, "confirm_warning", "seller")
+        await live.do(number, "request_cancellation", "buyer")
+        await live.mailed(number, "request_received", "seller")
+        await live.travel_to(number, (await live.order(number)).confirm_by + SECOND)
+        await live.ended(number)
+        await live.mailed(number, "order_cancelled", "buyer")
+        assert "message" in await live.kinds_mailed(number, "buyer")
+        told.append(await live.kinds_mailed(number, "seller"))
+    everything, wanted = told
+    assert everything - wanted == {each.value for each in unwanted}
+    assert wanted >= {"sold_ship_now", "confirm_warning", "request_received"}
+
+
 @pytest.mark.rule("G4")
 async def test_an_expensive_order_is_held_until_the_review_releases_it(live: Live) -> None:
     """Above the marketplace's limit the order stays pending though it is paid; released, it is to be shipped."""
     number = await live.place(items=(f"{live.sku()}:1:300000:Ring",), wait=False)
-
-    async def paid() -> OrderView | None:
-        order = await live.order(number)
-        return order if order.payment and order.payment.status == "authorized" else None
-
-    order: OrderView = await until(paid, "the authorisation")
+    order = await live.sees(number, lambda seen: seen.payment and seen.payment.status == "authorized", "the hold")
     assert (order.status, order.flags) == (Status.PENDING, ("in_review",))
     assert (await live.order(number, Actor.SELLER)).address is None
     await live.do(number, "release_review", "operator")
@@ -214,11 +218,7 @@ async def test_items_cancelled_before_shipment_are_not_charged(live: Live) -> No
     await live.ship(number)
     assert await live.charged(number) == 1700
     assert await live.held(number) == 0
-
-    async def stock_follows() -> bool:
-        return live.units(sku) == (99, 0)
-
-    await until(stock_follows, "the stock of the order")
+    await live.stock_is(sku, 99, 0)
 
 
 @pytest.mark.rule("S8", "S4", "R3")
@@ -232,11 +232,7 @@ async def test_what_cannot_be_supplied_is_refunded_at_once(live: Live) -> None:
     assert (await live.order(number)).status is Status.SHIPPED
     assert await paid_back(live, number) == [("out_of_stock", 1200)]
     assert await live.refused(number, "ship", "seller", carrier="Y", tracking_number="T-2") == "NOTHING_TO_SHIP"
-
-    async def stock_follows() -> bool:
-        return live.units(sku) == (99, 0)
-
-    await until(stock_follows, "the stock of the order")
+    await live.stock_is(sku, 99, 0)
 
 
 @pytest.mark.rule("A8", "C13")

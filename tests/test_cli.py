@@ -9,21 +9,14 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from cli_kit import Case, Cli, Ran, accepted_once_and_refused_once, finished, refusal, samples
+from cli_kit import Case, Cli, Ran, accepted_once_and_refused_once, finished, refusal, samples, told_in_json
 from live_kit import Live, until
 
 from domain.order import Status
 from domain.placement import parse_placement
-from sandbox.stack import Stack
 from starter import carts
 
 pytestmark = pytest.mark.patience
-
-
-@pytest.fixture
-def cli(live: Live, stack: Stack) -> Cli:
-    """The command line on the running stack, with a worker."""
-    return Cli(stack.directory)
 
 
 def cart(live: Live, **changes: Any) -> dict[str, Any]:
@@ -165,6 +158,20 @@ async def test_standard_output_of_json_is_json_alone(cli: Cli, live: Live) -> No
     assert {"seller_id": "S-100", "sku": sku, "on_hand": 100, "reserved": 1, "available": 99} in stock
 
 
+@pytest.mark.rule("C3", "D2")
+async def test_a_refusal_is_one_object_where_json_is_asked_for(cli: Cli, live: Live, tmp_path: Path) -> None:
+    """A refusal by policy has code, message, remedy and rule; one of a document or a shop says what it is and why."""
+    number = await live.place()
+    assert (await cli.call("travel", number, "30m")).code == 0
+    told = told_in_json(await cli.run("cancel", number, "--json"), 3)
+    assert set(told) == {"code", "message", "remedy", "rule"}
+    assert (told["code"], told["rule"]) == ("CANCEL_WINDOW_CLOSED", "C3")
+    early = ("receipt", number, "--out", str(tmp_path / "receipt.pdf"), "--json")
+    told = told_in_json(await cli.call(*early), 3)
+    assert told["error"] == "refused"
+    assert f"order {number} has not been charged" in told["message"]
+
+
 async def test_an_order_from_a_file_is_what_the_file_says(cli: Cli, live: Live, tmp_path: Path) -> None:
     """A placement in a JSON file is placed as it is."""
     payload = cart(live, shipping_option="express")
@@ -300,8 +307,7 @@ async def unattended(cli: Cli, live: Live) -> AsyncIterator[tuple[str, str, str]
     async with live.worker(queue):
         number = await down.place(items=(f"{sku}:2:1200:Cup",))
     yield number, sku, queue
-    await down.provider.aclose()
-    await down.mail.aclose()
+    await down.close()
 
 
 async def test_without_a_worker_what_is_asked_is_kept_and_carried_out_later(

@@ -3,14 +3,14 @@
 import json
 from collections.abc import Iterator
 from datetime import timedelta
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
-from cli_kit import Cli, bad_input
-from live_kit import Live, until
-from temporalio.client import WorkflowExecutionStatus
+from cli_kit import Cli, bad_input, told_in_json
+from live_kit import Live
 
 from sandbox.stack import Stack, free_port
 from starter import carts
@@ -107,6 +107,12 @@ async def test_every_bad_field_is_told_at_once(cli: Cli) -> None:
     """Number, language, card and quantity are all named at once."""
     ran = await cli.call("place", "--number", "1", "--language", "fr", "--card", "no card", "--item", "CUP-01:0:5")
     bad_input(ran, "order_number:", "(got '1')", "language:", "(got 'fr')", "card:", "quantity:")
+
+
+def _sample(kind: Any) -> str:
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return str(next(iter(kind)).value)
+    return "1" if kind is int else "1d"
 
 
 def _write(folder: Path, name: str, content: bytes) -> str:
@@ -243,6 +249,8 @@ async def test_options_that_contradict_each_other_are_refused(cli: Cli, tmp_path
         ("hold-for-review {n}", "Missing option '--reason'"),
         ("receipt {n}", "Missing option '--out'"),
         ("pay-at-store 503-0000000-0000000", "there is no order 503-0000000-0000000"),
+        ("show {n} --as system", "'system' is not one of 'buyer', 'seller', 'operator'"),
+        ("messages {n} --as system", "'system' is not one of 'buyer', 'seller', 'operator'"),
         ("messages 503-0000000-0000000", "there is no order 503-0000000-0000000"),
         ("travel {n} 0s", "duration: 0s; more than 0s and at most 400d"),
         ("travel {n} 401d", "duration: 401d; more than 0s and at most 400d"),
@@ -255,6 +263,45 @@ async def test_bad_input_is_answered_with_field_value_and_bound(
     number = await live.place(wait=False) if "{n}" in arguments else ""
     ran = await cli.call(*arguments.format(n=number).split(), COLUMNS="400")
     bad_input(ran, told)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("refund 1 --json", "Missing option '--reason'"),
+        ("edit 1 --item CUP-01 --json", "item: 'CUP-01' is not SKU:QUANTITY"),
+        ("refund 1 --json --reason goodwill --deduct tax=5", "deduct: 'tax' in 'tax=5' is unknown"),
+        ("cancel 503-0000000-0000000 --json", "there is no order 503-0000000-0000000"),
+        ("list --deadline soon --json", "'soon' is not a duration"),
+        ("stock set S-100 CUP-01 many --json", "valid integer"),
+        ("watch bogus --json", "No such option: --json"),
+        ("fly --json", "No such command 'fly'"),
+    ],
+)
+async def test_bad_input_is_told_in_json_where_json_is_asked_for(cli: Cli, arguments: str, words: str) -> None:
+    """Whoever finds the fault, the parser, a reader or the engine: exit 2 and one object for programs."""
+    told = told_in_json(await cli.call(*arguments.split()), 2)
+    assert told["error"] == "bad_input"
+    assert words in told["message"]
+
+
+async def test_an_argument_that_looks_like_the_option_asks_for_no_json(cli: Cli) -> None:
+    """What stands behind two dashes is an argument."""
+    bad_input(await cli.call("watch", "--", "--json"), "there is no order --json")
+
+
+@pytest.mark.parametrize("command", sorted({name for name, each in parameters() if each.name == "as_json"}))
+async def test_every_command_tells_its_failure_in_json(alone: Cli, command: str, tmp_path: Path) -> None:
+    """Without server, store and provider every command with --json ends with one JSON object on standard error."""
+    needed = [each for name, each in parameters() if name == command and each.required]
+    given = [(each, _sample(each.type_descriptor.annotation)) for each in needed]
+    options = [part for each, text in given if each.param_type_name == "option" for part in (each.opts[0], text)]
+    arguments = [text for each, text in given if each.param_type_name == "argument"]
+    nowhere = {"TEMPORAL_ADDRESS": f"127.0.0.1:{free_port()}", "DATABASE_URL": f"sqlite:///{tmp_path}/no.db"}
+    ran = await alone.call(*command.split(), *arguments, *options, "--json", **nowhere)
+    told = told_in_json(ran, ran.code)
+    assert (ran.code, told["error"]) in ((2, "bad_input"), (4, "no_connection")), ran
+    assert told["message"]
 
 
 async def test_nothing_listening_is_exit_4_with_address_and_remedy(alone: Cli) -> None:
@@ -295,11 +342,7 @@ async def test_no_clock_is_moved_anywhere_but_on_the_embedded_stack(
     assert await live.orders.clock(number) - before < timedelta(hours=1)
     await live.do(number, "cancel", "buyer")
     assert (await cli.call("travel", number, "30d")).code == 0
-
-    async def over() -> bool:
-        return (await live.orders.describe(number)).status is not WorkflowExecutionStatus.RUNNING
-
-    await until(over, "the end of the retention period")
+    await live.over(number)
     bad_input(await cli.call("travel", number, "1d"), f"order {number} is closed; its clock stands still")
 
 

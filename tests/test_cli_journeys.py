@@ -14,17 +14,9 @@ from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 
 from domain.order import Status
 from domain.refund import RefundStatus
-from domain.views import OrderView
-from sandbox.stack import Stack
 from starter import carts
 
 pytestmark = pytest.mark.patience
-
-
-@pytest.fixture
-def cli(live: Live, stack: Stack) -> Cli:
-    """The command line on the running stack, with a worker."""
-    return Cli(stack.directory)
 
 
 @pytest.mark.rule("R6", "R7")
@@ -32,21 +24,12 @@ async def test_a_refund_that_failed_is_asked_for_again_and_paid(cli: Cli, live: 
     """The provider fails a refund and tells so by webhook: the order shows it, and a retry is paid; a second one is refused."""
     names = await order_for(cli, live, "card-refund-fail", ("ship {n}", "refund {n} --reason damaged --item {sku}:1"))
     number = names["n"]
-
-    async def refund_is(status: RefundStatus) -> OrderView:
-        async def there() -> OrderView | None:
-            order = await live.order(number)
-            return order if order.refunds[0].status is status else None
-
-        found: OrderView = await until(there, f"a refund that is {status}")
-        return found
-
-    assert "refund_failed" in (await refund_is(RefundStatus.FAILED)).flags
+    assert "refund_failed" in (await live.refund_is(number, RefundStatus.FAILED)).flags
     assert "JPY 1,200 for damaged, failed (account_closed)" in (await cli.call("show", number)).out
     retried = await cli.call("retry-refund", number, "R1")
     assert retried.code == 0, retried
     assert "refund R1: JPY 1,200 for damaged, " in retried.out
-    await refund_is(RefundStatus.PAID)
+    await live.refund_is(number, RefundStatus.PAID)
     assert "JPY 1,200 for damaged, paid at " in (await cli.call("show", number)).out
     refusal(await cli.call("retry-refund", number, "R1"), "REFUND_NOT_FAILED", "R6")
     refusal(await cli.call("retry-refund", number, "R9"), "UNKNOWN_REFUND", "R6")
@@ -172,6 +155,18 @@ async def test_the_panel_tells_what_came_after(cli: Cli, live: Live) -> None:
     assert f"1 × {reduced['sku']} by the seller: no_inventory; by mail" in (await cli.call("show", reduced["n"])).out
 
 
+@pytest.mark.rule("C11", "D3")
+async def test_items_that_the_buyer_cancels_are_not_told_as_out_of_stock(cli: Cli, live: Live) -> None:
+    """Without --reason the buyer's own reason is recorded, and the seller's mail gives it."""
+    number = await live.place(seller="S-300", marketplace="US")
+    one = (number, "--item", f"{(await live.order(number)).lines[0].sku}:1")
+    (reduction,) = (await cli.call("cancel-items", *one, "--as", "buyer", "--json")).json()["order"]["reductions"]
+    assert (reduction["actor"], reduction["reason"]) == ("buyer", "buyer_cancelled")
+    mail = await live.mailed(number, "items_cancelled", "seller")
+    assert "cancelled at the buyer's request" in mail["text"]
+    assert "out of stock" not in mail["text"]
+
+
 @pytest.mark.rule("D2", "D5")
 async def test_documents_are_written_and_refused_with_the_reason(cli: Cli, live: Live, tmp_path: Path) -> None:
     """The packing slip before shipment, the receipt once charged; what cannot be issued is exit 3, a bad file exit 2."""
@@ -195,16 +190,17 @@ async def test_documents_are_written_and_refused_with_the_reason(cli: Cli, live:
 async def test_after_the_retention_period_no_document_is_issued(cli: Cli, live: Live, tmp_path: Path) -> None:
     """Once the personal data is erased the order is shown without it, and receipt and packing slip are refused."""
     number = await live.place()
-    for step in (("ship", number), ("deliver", number), ("travel", number, "61d")):
+    ready = ("send-message", number, "--as", "seller", "--template", "how_to_cancel")
+    wrote = ("send-message", number, "Call me", "--topic", "cancellation_wish")
+    for step in (wrote, ready, ("ship", number), ("deliver", number), ("travel", number, "61d")):
         assert (await cli.call(*step)).code == 0
-
-    async def erased() -> bool:
-        return (await live.order(number)).erased_at is not None
-
-    await until(erased, "the erasure")
+    await live.sees(number, lambda order: order.erased_at is not None, "the erasure")
     shown = (await cli.call("show", number)).out
     assert "personal data at" in shown
     assert "佐藤" not in shown
+    told = (await cli.call("messages", number)).out
+    # A cell may be broken between two words.
+    assert ("erased" in told, "Call" in told, "how_to_cancel" in told, "None" in told) == (True, False, True, False)
     for document in ("receipt", "packing-slip"):
         ran = await cli.call(document, number, "--out", str(tmp_path / "late.pdf"))
         assert (ran.code, ran.out) == (3, ""), ran
@@ -226,8 +222,7 @@ async def unattended(live: Live) -> AsyncIterator[tuple[str, str]]:
 
         await until(recorded, "the record of the shipment")
     yield number, queue
-    await down.provider.aclose()
-    await down.mail.aclose()
+    await down.close()
 
 
 @pytest.mark.rule("R6")
@@ -244,12 +239,8 @@ async def test_a_refund_in_money_is_received_without_a_worker(
     expected = f"received: refund of order {number} will be decided once a worker takes it up (id r)"
     assert (ran.code, ran.out.strip()) == (0, expected)
     async with live.worker(queue):
-
-        async def paid() -> bool:
-            refunds = (await live.order(number)).refunds
-            return [(each.amount_minor, each.status) for each in refunds] == [(100, RefundStatus.PAID)]
-
-        await until(paid, "the refund")
+        order = await live.refund_is(number, RefundStatus.PAID)
+        assert [each.amount_minor for each in order.refunds] == [100]
 
 
 async def test_a_document_is_issued_from_the_store_where_the_workflow_does_not_answer(

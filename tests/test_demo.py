@@ -9,7 +9,6 @@ from live_kit import Live
 from sandbox.stack import Stack
 from starter.demo import PARTS
 from starter.scenes import Scene, Stage
-from starter.stock_cli import SAMPLES
 
 pytestmark = pytest.mark.patience
 
@@ -21,7 +20,5 @@ async def test_every_scene_goes_as_the_policy_says(
     """Side by side, as the tour plays them: no scene finds its order otherwise than the policy says."""
     monkeypatch.setenv("STACK_DIRECTORY", str(stack.directory))
     monkeypatch.delenv("TEMPORAL_ADDRESS", raising=False)
-    for seller, items in SAMPLES.items():
-        for sku, units in items.items():
-            live.store.set_on_hand(seller, sku, units)
+    live.stock_samples()
     await asyncio.gather(*(scene.play(Stage(live.orders, live.addresses.provider)) for scene in scenes))

@@ -1,9 +1,11 @@
 """The documentation: its generated parts are up to date, nothing is left out, and nothing points nowhere."""
 
+import json
 import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from activities.settings import Settings
 from docs import generate, meanings, reference
 from domain.cases import CASE_ROWS
-from domain.commands import COMMANDS
+from domain.commands import COMMANDS, parse_command
 from domain.deadlines import DeadlineName
 from domain.documents import DOCUMENT_REFUSALS, DocumentRefusalCode
 from domain.joint import JOINT_REFUSALS, JointRefusalCode
@@ -19,6 +21,7 @@ from domain.lifecycle import PAYMENT_ROWS, REQUEST_ROWS, ROWS
 from domain.order import Actor, Flag, PaymentStatus, Status
 from domain.policy import MarketplacePolicy, PolicyWindows, SellerPolicy
 from domain.refusals import REFUSALS, RefusalCode
+from sandbox import provider
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(page for page in (*(ROOT / "docs").glob("*.md"), ROOT / "README.md") if page.exists())
@@ -224,6 +227,22 @@ def test_relative_links_resolve(path: Path, link: str) -> None:
     assert target.exists()
     assert ROOT in (target, *target.parents)
     assert not anchor or anchor in anchors(target)
+
+
+def test_the_readme_names_every_test_card_of_the_sandbox() -> None:
+    """Each card that the provider stands in for with a behaviour of its own can be found where cards are told."""
+    told = (ROOT / "README.md").read_text(encoding="utf-8")
+    cards = set(re.findall(r"`(card-[a-z-]+)…`", provider.__doc__ or ""))
+    assert len(cards) > 5
+    assert {card for card in cards if f"`{card}`" not in told} == set()
+
+
+@pytest.mark.rule("C1")
+def test_the_readmes_signal_is_a_command_that_says_when_it_was_asked_for() -> None:
+    """The example of a raw signal is read by the engine, and carries the stamp by which a window is judged."""
+    (raw,) = re.findall(r"--name cancel \\\n +--input '(.+)'", (ROOT / "README.md").read_text(encoding="utf-8"))
+    typed = raw.replace("'$(date -u +%FT%TZ)'", datetime.now(UTC).strftime("%FT%TZ"))
+    assert parse_command("cancel", json.loads(typed)).requested_at is not None
 
 
 def test_named_tests_exist() -> None:

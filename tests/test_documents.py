@@ -21,6 +21,7 @@ from domain.refund import (
     RefundStatus,
 )
 from domain.views import seller_view, view
+from starter.documents_cli import Language
 
 WORDS = {
     "ja": ("領収書", "山田太郎 様", "領収金額 ￥1,299", "2026年3月1日(日) 21:00（日本標準時）"),
@@ -285,3 +286,9 @@ def test_an_unshipped_order_is_packed_in_one_column() -> None:
     """Before anything has shipped the packing slip shows one quantity for each item."""
     scene = unshipped()
     assert "Item Quantity Item A A 2 Item B B 1" in text(packing_slip(view(scene.order, scene.now), "en"))
+
+
+@pytest.mark.rule("D1")
+def test_the_command_line_knows_the_languages_of_the_templates() -> None:
+    """The languages that can be typed are those that documents and mails are written in."""
+    assert [each.value for each in Language] == list(TONGUES)

@@ -16,13 +16,13 @@ from domain_kit import (
     declined,
     line,
     pending,
+    substance,
     unshipped,
 )
 
 from domain.effects import Authorize, NoticeKind, Outcome, Reserve, Result, Void
 from domain.order import Order, PaymentStatus, Status
 
-BOOK = {"history", "entries", "answers", "command_counts", "version", "sequence", "voids"}
 FIRST, SECOND_HOLD = f"{NUMBER}/1/authorize", f"{NUMBER}/2/authorize"
 MORE: Json = {"lines": [{"sku": "A", "quantity": 3}]}
 LESS: Json = {"lines": [{"sku": "A", "quantity": 1}]}
@@ -41,7 +41,7 @@ changes = pytest.mark.parametrize(("change", "total"), CHANGES, ids=["more", "le
 
 def contents(order: Order) -> dict[str, object]:
     """Return what an order is, besides the book that is kept of it and what is being voided."""
-    return order.model_dump(exclude=BOOK)
+    return substance(order, "version", "sequence", "voids")
 
 
 def held(scene: Scene) -> list[str]:

@@ -3,19 +3,12 @@
 from typing import Any
 
 import pytest
-from domain_kit import DAY, HOUR, MINUTE, NEW_ADDRESS, PARCEL, T0, Scene, code, in_state, pending, unshipped
+from domain_kit import DAY, HOUR, MINUTE, NEW_ADDRESS, PARCEL, T0, Scene, code, in_state, pending, substance, unshipped
 
 from domain.commands import COMMANDS, MAX_COMMAND_BYTES
 from domain.effects import Capture, Outcome, Result
 from domain.journal import KEPT_ENTRIES, MAX_COMMANDS, Message, engine_error, trim, unrecorded
 from domain.order import Actor, EntryKind, HistoryEntry, Order, Status
-
-BOOK = {"history", "entries", "answers", "command_counts"}
-
-
-def substance(order: Order) -> dict[str, object]:
-    """Return everything of an order besides the book that is kept of it."""
-    return order.model_dump(exclude=BOOK)
 
 
 def message(name: str, **payload: Any) -> Message:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from domain_kit import ALL_STATES, FIELDS, MINUTE, PARCEL, command, in_state, unshipped
+from domain_kit import ALL_STATES, FIELDS, MINUTE, PARCEL, command, in_state, substance, unshipped
 from domain_scenes import (
     PS,
     SH,
@@ -107,17 +107,11 @@ ALWAYS_SEEN = {Do.REFUND, Do.ASK}
 """Effects that a row which names them always has; the others depend on what is held or was changed."""
 AT_TIMES = {NoticeKind.REQUEST_DECLINED, NoticeKind.CASE_CHANGED}
 """Notices of a row that are sent only where there was something to answer."""
-BOOKKEEPING = {"history", "entries", "answers", "command_counts"}
 
 
 def fields(name: str, actor: Actor) -> dict[str, Any]:
     """Return what a valid command of this name holds."""
     return {**FIELDS.get(name, {}), **OF_ACTOR.get((name, actor), {})}
-
-
-def substance(order: Order) -> dict[str, object]:
-    """Return everything of an order besides the book that is kept of it."""
-    return order.model_dump(exclude=BOOKKEEPING)
 
 
 def test_the_table_is_the_policys() -> None:

@@ -24,9 +24,10 @@ from domain_kit import (
     in_state,
     partly,
     place,
+    substance,
     unshipped,
 )
-from refund_kit import contents, refund, refused
+from refund_kit import refund, refused
 
 from domain.deadlines import DeadlineName, next_deadline
 from domain.effects import Ask, Authorize, Capture, NoticeKind, Outcome, Result, Void
@@ -341,10 +342,10 @@ def test_no_other_method_slips_in_after_a_decline(taken: Any, placed: Json, give
 def test_a_hint_of_the_provider_asks_and_changes_nothing(status: Status) -> None:
     """A hint about a payment of the order, whatever its state: the provider is asked, nothing else happens by itself."""
     scene = in_state(status)
-    before, asked = contents(scene.order), len(scene.did(Ask))
+    before, asked = substance(scene.order), len(scene.did(Ask))
     assert code(scene, "payment_event", "system", reference=FIRST, event="payment.paid") is None
     assert len(scene.did(Ask)) == asked + 1
-    assert {name for name, value in contents(scene.order).items() if value != before[name]} == {"version", "sequence"}
+    assert {name for name, value in substance(scene.order).items() if value != before[name]} == {"version", "sequence"}
 
 
 @pytest.mark.rule("R6", "G7")

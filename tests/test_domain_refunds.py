@@ -22,9 +22,10 @@ from domain_kit import (
     partly,
     pending,
     shipped,
+    substance,
     unshipped,
 )
-from refund_kit import CARD, contents, jpy, refund, refunded, refused, told
+from refund_kit import CARD, jpy, refund, refunded, refused, told
 
 from domain.effects import Ask, NoticeKind, Outcome, PayRefund, Result
 from domain.movements import in_settlement, movements
@@ -184,9 +185,9 @@ def test_a_late_answer_of_the_old_attempt_changes_nothing(result: Result) -> Non
     scene = shipped().answer(Result.REFUND_FAILED)
     refunded(scene)
     scene.send("retry_refund", "seller", refund_id="R1")
-    before, effects = contents(scene.order), len(scene.effects)
+    before, effects = substance(scene.order), len(scene.effects)
     scene.decide(Outcome(result=result, reference=CARD))
-    assert (contents(scene.order), len(scene.effects)) == (before, effects)
+    assert (substance(scene.order), len(scene.effects)) == (before, effects)
 
 
 @pytest.mark.rule("R7", "R6")
@@ -206,9 +207,9 @@ def test_what_is_paid_stays_paid(result: Result) -> None:
     scene = refunded(shipped())
     scene.partners.settle_refund(CARD)
     scene.hear(CARD)
-    before, effects = contents(scene.order), len(scene.effects)
+    before, effects = substance(scene.order), len(scene.effects)
     scene.decide(Outcome(result=result, reference=CARD, decline_code="late"))
-    assert (contents(scene.order), len(scene.effects)) == (before, effects)
+    assert (substance(scene.order), len(scene.effects)) == (before, effects)
 
 
 @pytest.mark.rule("R6", "R7")

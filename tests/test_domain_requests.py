@@ -1,20 +1,12 @@
 """Official cancellation requests: the buyer asks after its window, the seller accepts, declines or ships."""
 
-from typing import Any
-
 import pytest
-from domain_kit import DAY, HOUR, T0, Scene, code, pending, unshipped
+from domain_kit import DAY, HOUR, T0, code, pending, unshipped
+from domain_ways import asked
 
 from domain.effects import NoticeKind
 from domain.order import Actor, Flag, RequestStatus, Status
 from domain.views import view
-
-
-def asked(placed: dict[str, Any] | None = None, **fields: Any) -> Scene:
-    """Return an Unshipped order whose buyer asked officially to cancel, an hour after placement."""
-    scene = unshipped(placed).at(T0 + 3 * HOUR)
-    scene.send("request_cancellation", **fields)
-    return scene
 
 
 @pytest.mark.rule("G2", "C4", "G5")

@@ -92,11 +92,7 @@ async def test_an_edit_without_an_answer_leaves_the_order_as_it_was(live: Live) 
         return await live.held(number) == 4100
 
     await until(one_hold, "one hold of the new total")
-
-    async def stock() -> bool:
-        return live.units(sku) == (10, 3)
-
-    await until(stock, "stock of the accepted edit")
+    await live.stock_is(sku, 10, 3)
 
 
 @pytest.mark.rule("C9")
@@ -106,11 +102,7 @@ async def test_a_void_that_keeps_failing_is_loud_and_goes_on(live: Live) -> None
     await live.provider_fault("error", None, path="/voids")
     await live.do(number, "cancel", "buyer")
     await live.travel(number, 2 * MINUTE)
-
-    async def flagged() -> bool:
-        return Flag.VOID_FAILING in (await live.order(number)).flags
-
-    await until(flagged, "the flag")
+    await live.sees(number, lambda order: Flag.VOID_FAILING in order.flags, "the flag")
     await live.mailed(number, "order_cancelled", "buyer")
     found = [each async for each in live.orders.orders(status=Status.CANCELLED, limit=1000) if each.number == number]
     assert Flag.VOID_FAILING in found[0].flags

@@ -230,6 +230,7 @@ async def test_a_mail_counts_by_when_it_was_here_while_no_worker_runs(post: Post
             return found[1] if len(found) > 1 else None
 
         entry = await until(lambda: decided(timely), "the answer in time")
+        assert entry.recorded_at is not None
         assert (entry.accepted, entry.at < due[timely] < entry.recorded_at) == (True, True)
         order = await down.live.order(timely)
         assert (order.status, order.answer_by) == (Status.UNSHIPPED, None)

@@ -2,19 +2,19 @@
 
 import asyncio
 import itertools
+import json
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from cli_kit import environment
+from cli_kit import Cli, bad_input, told_in_json
 from live_kit import PATIENCE, SECOND, Live, until
 from temporalio import activity
 from temporalio.client import Client, WorkflowHandle
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.testing import ActivityEnvironment
 from temporalio.worker import Worker
-from typer.testing import CliRunner
 
 from activities import orders as order_activities
 from activities.orders import Begin, OrderActivities
@@ -24,8 +24,7 @@ from domain.order import Actor, PaymentStatus, Status
 from domain.placement import PlaceOrder
 from domain.purchase import Purchase, parse_purchase
 from domain.views import OrderView
-from sandbox.stack import Stack
-from starter import carts, joint, joint_cli
+from starter import carts, joint
 from starter.client import InputError, RefusedError
 from workflows.connection import begin_order
 from workflows.purchase import PurchaseWorkflow
@@ -303,36 +302,62 @@ async def test_an_input_that_cannot_be_read_is_refused_by_name(
         await joint.purchased(joint.Started(handle, attached=False), LONG)
 
 
-async def call(stack: Stack, *arguments: str) -> tuple[int, str, str]:
-    """Run a joint command of the starter in a thread; return exit code, standard output and standard error."""
-    wanted = environment(stack.directory)
-    result = await asyncio.to_thread(CliRunner().invoke, joint_cli.app, arguments, env=wanted)
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result.exit_code, result.stdout, result.stderr
-
-
-@pytest.mark.rule("P2", "S6")
-async def test_the_command_line_buys_and_combines(live: Live, stack: Stack, tmp_path: Path) -> None:
-    """A purchase from a file, and two orders in one parcel: what was done is printed, a refusal ends with 3."""
+@pytest.mark.rule("P2")
+async def test_the_command_line_buys(cli: Cli, live: Live, tmp_path: Path) -> None:
+    """A purchase from a file is printed with its orders; made again it is the same one."""
     wanted = bought(live)
     file = tmp_path / "purchase.json"
     file.write_text(wanted.model_dump_json(exclude_none=True), encoding="utf-8")
-    code, out, err = await call(stack, "purchase", str(file))
-    assert code == 0, err
-    assert all(f"order {part.order_number}: seller {part.seller_id}" in out for part in wanted.parts)
-    assert "exists already" in (await call(stack, "purchase", str(file)))[1]
+    ran = await cli.call("purchase", str(file))
+    assert ran.code == 0, ran
+    assert all(f"order {part.order_number}: seller {part.seller_id}" in ran.out for part in wanted.parts)
+    assert "exists already" in (await cli.call("purchase", str(file))).out
+    bad_input(await cli.call("purchase", str(tmp_path / "none.json")), "cannot be read")
+
+
+@pytest.mark.rule("S6")
+async def test_the_command_line_combines(cli: Cli, live: Live) -> None:
+    """Two orders in one parcel: what was done is printed, a refusal ends with 3, with --json as one object."""
     first, second = await asyncio.gather(live.place(), live.place())
-    code, out, err = await call(
-        stack, "combine", first, second, "--tracking", "ONE-1", "--saved-each", "500", "--saved", f"{second}=200"
-    )
-    assert code == 0, err
-    assert f"order {first} confirmed, 500 minor units refunded" in out and f"order {second} confirmed, 200" in out
-    code, out, err = await call(stack, "combine", first, second, "--tracking", "ONE-2")
-    assert (code, out) == (3, "") and err.startswith("NOT_COMBINABLE") and err.strip().endswith("[S6]")
-    code, out, err = await call(stack, "combine", first, second, "--saved", "500")
-    assert code == 2 and "is not ORDER=AMOUNT" in err
-    code, out, err = await call(stack, "purchase", str(tmp_path / "none.json"))
-    assert code == 2 and "cannot be read" in err
+    both = ("combine", first, second)
+    ran = await cli.call(*both, "--tracking", "ONE-1", "--saved-each", "500", "--saved", f"{second}=200")
+    assert ran.code == 0, ran
+    assert f"order {first} confirmed, 500 minor units refunded" in ran.out
+    assert f"order {second} confirmed, 200" in ran.out
+    again = (*both, "--tracking", "ONE-2", "--no-saving")
+    refused = await cli.call(*again)
+    assert (refused.code, refused.out) == (3, "")
+    assert refused.err.startswith("NOT_COMBINABLE")
+    assert refused.err.strip().endswith("[S6]")
+    assert told_in_json(await cli.call(*again, "--json"), 3)["rule"] == "S6"
+
+
+@pytest.mark.rule("S6")
+async def test_what_a_combined_parcel_saves_is_said_of_each_order(cli: Cli, live: Live) -> None:
+    """Without an amount for each order, or the word that nothing is saved, nothing is sent; what to say is told."""
+    first, second = await asyncio.gather(live.place(), live.place())
+    both = ("combine", first, second)
+    remedy = "give --saved ORDER=AMOUNT or --saved-each AMOUNT, which go back to the buyer, or --no-saving [S6]"
+    told = "nothing says how much of its shipping fee order"
+    bad_input(await cli.call(*both), f"{told} {first}, {second} saves", remedy)
+    bad_input(await cli.call(*both, "--saved", f"{first}=500"), f"{told} {second} saves", remedy)
+    bad_input(await cli.call(*both, "--saved", "500"), "is not ORDER=AMOUNT")
+    bad_input(await cli.call(*both, "--saved-each", "500", "--no-saving"), "no-saving: --saved and --saved-each say")
+    assert [(await live.order(number)).status for number in (first, second)] == [Status.UNSHIPPED] * 2
+    ran = await cli.call(*both, "--saved", f"{first}=500", "--saved", f"{second}=0")
+    assert ran.code == 0, ran
+    assert [len((await live.order(number)).refunds) for number in (first, second)] == [1, 0]
+
+
+@pytest.mark.rule("S6", "S2")
+async def test_the_answer_in_json_says_which_order_of_a_parcel_was_refused(cli: Cli, live: Live) -> None:
+    """One charge is declined: exit 3, and standard output alone says of each order what became of it."""
+    declined, good = await asyncio.gather(live.place(card="card-capture-decline"), live.place())
+    ran = await cli.call("combine", declined, good, "--no-saving", "--json")
+    assert (ran.code, ran.err) == (3, "")
+    one, other = json.loads(ran.out)["orders"]
+    assert (one["order_number"], one["confirmed"], one["refusal"]["code"]) == (declined, False, "PAYMENT_DECLINED")
+    assert (other["order_number"], other["confirmed"], other["refusal"]) == (good, True, None)
 
 
 @pytest.mark.rule("P2")
@@ -346,6 +371,6 @@ async def test_the_store_shows_the_orders_of_a_purchase(live: Live) -> None:
             found = live.store.order(number)
             return found if found is not None and found.status is Status.UNSHIPPED else None
 
-        found: OrderView = await until(recorded, f"the record of {number}")
+        found = await until(recorded, f"the record of {number}")
         assert found.payment is not None and found.payment.status is PaymentStatus.AUTHORIZED
         assert found.placed_at == (await live.order(number)).placed_at

@@ -10,24 +10,6 @@ from domain.refund import RefundStatus
 from domain.views import OrderView
 
 
-async def shipped(live: Live, **options: Any) -> str:
-    """Return the number of a shipped order of two at 1,200 and 500 shipping."""
-    number = await live.place(**options)
-    await live.ship(number)
-    return number
-
-
-async def refund_is(live: Live, number: str, status: RefundStatus) -> OrderView:
-    """Wait until the newest refund has come to `status`."""
-
-    async def there() -> OrderView | None:
-        order = await live.order(number)
-        return order if order.refunds and order.refunds[-1].status is status else None
-
-    found: OrderView = await until(there, f"a {status} refund of {number}")
-    return found
-
-
 async def refunded_at_provider(live: Live, number: str) -> int:
     """Return what the provider has been asked to pay back and has not failed to, in minor units."""
     answer = await live.provider.get("/refunds", params={"order_number": number})
@@ -42,7 +24,7 @@ def yen(amount: int) -> dict[str, Any]:
 @pytest.mark.rule("R1", "R2", "R4", "R7")
 async def test_a_partial_refund_is_pending_until_the_provider_has_paid_it(live: Live) -> None:
     """The seller refunds one unit less a return fee; the buyer is told twice, and the provider's word ends it."""
-    number = await shipped(live)
+    number = await live.shipped()
     sku = (await live.order(number)).lines[0].sku
     reply = await live.do(
         number,
@@ -56,7 +38,7 @@ async def test_a_partial_refund_is_pending_until_the_provider_has_paid_it(live: 
     assert reply.order is not None
     assert [each.amount_minor for each in reply.order.refunds] == [1000]
     assert "1,000" in (await live.mailed(number, "refund_requested", "buyer"))["text"].replace("，", ",")
-    order = await refund_is(live, number, RefundStatus.PAID)
+    order = await live.refund_is(number, RefundStatus.PAID)
     assert order.refunds[0].parts[0].paid_at is not None
     await live.mailed(number, "refund_paid", "buyer")
     assert await refunded_at_provider(live, number) == 1000
@@ -66,10 +48,10 @@ async def test_a_partial_refund_is_pending_until_the_provider_has_paid_it(live: 
 @pytest.mark.rule("R6")
 async def test_the_same_refund_twice_pays_once(live: Live) -> None:
     """The same command id has one effect and one answer, and a second full refund finds nothing left."""
-    number = await shipped(live)
+    number = await live.shipped()
     for _ in range(2):
         await live.do(number, "refund", "seller", reason="goodwill", command_id="refund-1")
-    order = await refund_is(live, number, RefundStatus.PAID)
+    order = await live.refund_is(number, RefundStatus.PAID)
     assert len(order.refunds) == 1
     assert await live.refused(number, "refund", "seller", reason="goodwill") == "ALREADY_REFUNDED"
     assert await refunded_at_provider(live, number) == 2900
@@ -79,10 +61,10 @@ async def test_the_same_refund_twice_pays_once(live: Live) -> None:
 @pytest.mark.usefixtures("no_faults")
 async def test_a_refund_whose_answer_was_lost_pays_once(live: Live) -> None:
     """The provider pays and loses its answer: the same key is asked again, and the money goes back once."""
-    number = await shipped(live)
+    number = await live.shipped()
     await live.provider_fault("lose_answer", 1, path="/refunds")
     await live.do(number, "refund", "seller", reason="goodwill")
-    await refund_is(live, number, RefundStatus.PAID)
+    await live.refund_is(number, RefundStatus.PAID)
     assert await refunded_at_provider(live, number) == 2900
 
 
@@ -90,12 +72,12 @@ async def test_a_refund_whose_answer_was_lost_pays_once(live: Live) -> None:
 @pytest.mark.usefixtures("no_faults")
 async def test_a_hint_about_a_refund_that_the_provider_does_not_know_yet_pays_once(live: Live) -> None:
     """While the refund is still being asked for, a hint makes the order ask: unknown, and yet it is asked for once."""
-    number = await shipped(live)
+    number = await live.shipped()
     await live.provider_fault("error", 3, path="/refunds")
     await live.do(number, "refund", "seller", reason="goodwill")
     reference = (await live.order(number)).refunds[0].parts[0].reference
     await live.do(number, "payment_event", "system", reference=reference, event="refund.paid")
-    await refund_is(live, number, RefundStatus.PAID)
+    await live.refund_is(number, RefundStatus.PAID)
     assert await refunded_at_provider(live, number) == 2900
     await live.do(number, "deliver", "system")
 
@@ -103,13 +85,13 @@ async def test_a_hint_about_a_refund_that_the_provider_does_not_know_yet_pays_on
 @pytest.mark.rule("R6", "R7")
 async def test_a_failed_refund_is_loud_and_tried_again_by_command(live: Live) -> None:
     """The first attempt fails at the provider: the order is flagged and the buyer told; the retry is paid."""
-    number = await shipped(live, card="card-refund-fail")
+    number = await live.shipped(card="card-refund-fail")
     await live.do(number, "refund", "seller", reason="goodwill")
-    order = await refund_is(live, number, RefundStatus.FAILED)
+    order = await live.refund_is(number, RefundStatus.FAILED)
     assert "refund_failed" in order.flags
     await live.mailed(number, "refund_failed", "buyer")
     await live.do(number, "retry_refund", "operator", refund_id="R1")
-    order = await refund_is(live, number, RefundStatus.PAID)
+    order = await live.refund_is(number, RefundStatus.PAID)
     assert "refund_failed" not in order.flags
     assert await refunded_at_provider(live, number) == 2900
 
@@ -124,9 +106,9 @@ async def test_points_and_card_are_held_charged_and_refunded_card_first(live: Li
     await live.do(
         number, "refund", "seller", reason="goodwill", lines=[{"sku": await sku_of(live, number), "quantity": 1}]
     )
-    await refund_is(live, number, RefundStatus.PAID)
+    await live.refund_is(number, RefundStatus.PAID)
     await live.do(number, "refund", "seller", reason="goodwill")
-    order = await refund_is(live, number, RefundStatus.PAID)
+    order = await live.refund_is(number, RefundStatus.PAID)
     assert [(p.method.value, p.amount_minor) for each in order.refunds for p in each.parts] == [
         ("card", 1200),
         ("card", 800),
@@ -154,9 +136,9 @@ async def test_points_and_card_of_a_cancelled_order_are_released(live: Live) -> 
 @pytest.mark.rule("S7")
 async def test_the_charge_becomes_available_after_the_settlement_period(live: Live) -> None:
     """The ledger has it in settlement for 14 days, less a refund, and then as available."""
-    number = await shipped(live)
+    number = await live.shipped()
     await live.do(number, "refund", "seller", reason="goodwill", shipping=yen(500))
-    await refund_is(live, number, RefundStatus.PAID)
+    await live.refund_is(number, RefundStatus.PAID)
     await live.travel(number, 14 * DAY + MINUTE)
 
     async def booked() -> dict[str, int] | None:
@@ -176,10 +158,10 @@ async def test_the_charge_becomes_available_after_the_settlement_period(live: Li
 @pytest.mark.rule("A9")
 async def test_an_order_completes_once_its_refund_is_paid(live: Live) -> None:
     """A refund that stays pending holds the completion back; when the provider has paid, the order completes."""
-    number = await shipped(live, card="card-refund-hold")
+    number = await live.shipped(card="card-refund-hold")
     await live.do(number, "deliver", "system")
     await live.do(number, "refund", "seller", reason="goodwill")
-    order = await refund_is(live, number, RefundStatus.PENDING)
+    order = await live.refund_is(number, RefundStatus.PENDING)
     await live.travel(number, 31 * DAY)
     assert (await live.order(number)).status is Status.DELIVERED
     settled = {"reference": order.refunds[0].parts[0].reference, "status": "paid"}

@@ -79,11 +79,7 @@ async def test_an_edit_holds_the_new_amount_before_it_voids_the_old(live: Live) 
     await until(voided, "new hold, then void of the old")
     assert await live.held(number) == 6500
     await live.mailed(number, "order_edited", "buyer")
-
-    async def stock() -> bool:
-        return live.units(sku) == (10, 5)
-
-    await until(stock, "stock that follows the edit")
+    await live.stock_is(sku, 10, 5)
 
 
 @pytest.mark.rule("E7", "P4")
@@ -99,11 +95,7 @@ async def test_an_edit_that_cannot_be_held_or_filled_leaves_everything_as_it_was
     order = await live.order(number)
     assert (order.total_minor, order.lines[0].quantity) == (2900, 2)
     assert await live.held(number) == 2900
-
-    async def stock() -> bool:
-        return live.units(sku) == (4, 2)
-
-    await until(stock, "stock as it was")
+    await live.stock_is(sku, 4, 2)
     await live.ship(number)
     assert await live.charged(number) == 2900
 
@@ -284,12 +276,9 @@ async def test_a_charge_that_finally_fails_refuses_the_confirmation(live: Live) 
 
     await until(nothing_held, "nothing held")
     await live.do(number, "pay_again", "buyer", card="card-approve")
-
-    async def authorised() -> bool:
-        payment = (await live.order(number)).payment
-        return payment is not None and payment.status is PaymentStatus.AUTHORIZED
-
-    await until(authorised, "the new card authorised")
+    await live.sees(
+        number, lambda order: order.payment and order.payment.status is PaymentStatus.AUTHORIZED, "the new card's hold"
+    )
     await live.ship(number)
     assert await live.charged(number) == 2900
 

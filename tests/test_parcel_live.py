@@ -1,8 +1,7 @@
 """Combined parcels on the real server: refused as a whole or sent, one confirmation and one refund each, whatever dies between."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -10,7 +9,7 @@ import pytest
 from live_kit import PATIENCE, SECOND, Live, until
 from temporalio import activity
 from temporalio.worker import Worker
-from test_worker_process import Workers
+from worker_kit import Workers
 
 from activities.orders import OrderActivities
 from domain.joint import CommandAnswer, OrderCommand
@@ -174,14 +173,6 @@ async def test_an_edit_between_the_check_and_the_confirmation_keeps_its_order_ou
     await live.ship(moves)
     order = await live.order(moves)
     assert order.status is Status.SHIPPED and order.address is not None and order.address.city == "Osaka"
-
-
-@pytest.fixture
-async def workers(live: Live, tmp_path: Path) -> AsyncIterator[Workers]:
-    """Worker processes that are gone when the test is over."""
-    processes = Workers(live, tmp_path)
-    yield processes
-    await processes.close()
 
 
 @pytest.mark.rule("S6", "R6")

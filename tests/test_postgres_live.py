@@ -4,7 +4,7 @@ import asyncio
 from uuid import uuid4
 
 import pytest
-from live_kit import DAY, Live, until
+from live_kit import DAY, Live
 
 from domain.order import Status
 from starter import carts
@@ -63,8 +63,4 @@ async def test_the_last_units_on_postgres_go_to_as_many_buyers(on_postgres: Live
         assert len(won) == 5
         assert live.units(sku) == (5, 5)
         await asyncio.gather(*(live.do(number, "cancel", "buyer") for number in won[:3]))
-
-        async def free() -> bool:
-            return live.units(sku) == (5, 2)
-
-        await until(free, "the cancelled orders' units")
+        await live.stock_is(sku, 5, 2)

@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
+from live_kit import until
 from provider_kit import (
     DUE,
     NOW,
     ask_of,
     capture_of,
-    eventually,
     hold_of,
     konbini_of,
     logged,
@@ -40,7 +40,7 @@ async def comes_to(http: httpx.AsyncClient, number: str | None, wanted: tuple[in
     async def there() -> bool:
         return await held_at_shop(http, number) == wanted
 
-    await eventually(there, f"{wanted} held and charged")
+    await until(there, f"{wanted} held and charged")
 
 
 @pytest.mark.rule("P5")

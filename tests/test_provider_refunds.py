@@ -13,11 +13,11 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from live_kit import until
 from provider_kit import (
     NOW,
     ask_of,
     capture_of,
-    eventually,
     folded,
     hold_of,
     logged,
@@ -49,7 +49,7 @@ async def ended(provider: HttpPaymentProvider, refund: PayRefund) -> Outcome:
         outcome = await provider.ask(ask_of(refund))
         return outcome if outcome.result != Result.REFUND_PENDING else None
 
-    return await eventually(asked, "the end of a refund")
+    return await until(asked, "the end of a refund")
 
 
 async def settled(http: httpx.AsyncClient, refund: PayRefund, status: str) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from live_kit import until
 from provider_kit import (
     DUE,
     NOW,
@@ -19,7 +20,6 @@ from provider_kit import (
     Receiver,
     ask_of,
     capture_of,
-    eventually,
     hold_of,
     konbini_of,
     new_card,
@@ -82,7 +82,7 @@ class Wired:
             rows = await self.outbox(order)
             return rows if rows and all(row["delivered"] or row["dropped"] for row in rows) else None
 
-        return await eventually(there, f"the delivery of all events of {order}")
+        return await until(there, f"the delivery of all events of {order}")
 
     async def close(self) -> None:
         """Close the connections and stop to listen."""
@@ -203,7 +203,7 @@ async def test_an_endpoint_that_is_down_loses_nothing(wired: Wired) -> None:
     async def attempted() -> bool:
         return int((await wired.outbox(order))[0]["attempts"]) >= 2
 
-    await eventually(attempted, "a second attempt")
+    await until(attempted, "a second attempt")
     await wired.send_to(None)
     references.append(await wired.pay(order))
     assert [row["delivered"] for row in await wired.outbox(order)] == [False, False]
@@ -221,7 +221,7 @@ async def test_a_wrong_secret_is_not_believed(wired: Wired) -> None:
     async def refused() -> list[str]:
         return wired.receiver.refused
 
-    await eventually(refused, "a refused signature")
+    await until(refused, "a refused signature")
     assert wired.receiver.of(order) == []
     await wired.send_to(wired.receiver.url)
     assert len(await wired.receiver.wait_for(order, 1)) == 1
@@ -269,7 +269,7 @@ async def test_a_dropped_event_never_comes_and_asking_tells(wired: Wired) -> Non
     async def dropped() -> bool:
         return bool((await wired.outbox(order))[0]["dropped"])
 
-    await eventually(dropped, "the loss of an event")
+    await until(dropped, "the loss of an event")
     assert (await wired.http.get("/webhooks/faults")).json() == ["drop"] * 5
     assert (await wired.http.delete("/webhooks/faults")).json() == []
     told = await wired.pay(order)
@@ -312,7 +312,7 @@ async def test_the_outbox_and_the_endpoint_outlive_a_kill(tmp_path: Path) -> Non
         async def attempted() -> bool:
             return int((await wired.outbox(order))[0]["attempts"]) >= 1
 
-        await eventually(attempted, "a first attempt")
+        await until(attempted, "a first attempt")
         os.kill(process.popen.pid, signal.SIGKILL)
         process.popen.wait(10)
     receiver.answers.clear()
@@ -342,7 +342,7 @@ async def test_a_slow_endpoint_delays_nobody(wired: Wired) -> None:
     async def paid() -> bool:
         return (await wired.provider.ask(ask_of(refund))).result == "refund_paid"
 
-    await asyncio.wait_for(eventually(paid, "the payment of a refund"), 8)
+    await asyncio.wait_for(until(paid, "the payment of a refund"), 8)
     release.set()
     assert [event["type"] for event in await wired.receiver.wait_for(hold.order_number, 1)] == ["refund.paid"]
 

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from live_kit import Live, until
+from live_kit import Live
 
 from domain.order import Status
 from domain.placement import Placement
@@ -58,11 +58,7 @@ async def test_cancel_and_ship_at_once_have_one_winner(live: Live, orders: int) 
 
     outcomes = await asyncio.gather(*(race(index) for index in range(orders)))
     shipped = outcomes.count(Status.SHIPPED)
-
-    async def settled() -> bool:
-        return live.units(sku) == (orders * 2 - shipped * 2, 0)
-
-    await until(settled, "stock that agrees with the winners")
+    await live.stock_is(sku, orders * 2 - shipped * 2, 0)
 
 
 @pytest.mark.rule("P4")

@@ -5,7 +5,6 @@ import base64
 import json
 import logging
 import signal
-import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any, cast
 import httpx
 import pytest
 import stripe
-from cli_kit import environment, finished
+from cli_kit import finished, python
 from google.protobuf.any_pb2 import Any as AnyMessage
 from live_kit import until
 from standardwebhooks import Webhook
@@ -26,7 +25,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.provider import HttpPaymentProvider
 from activities.settings import Settings, SettingsError
 from activities.stripe_provider import StripePaymentProvider
-from sandbox.stack import ROOT, Stack, free_port
+from sandbox.stack import Stack, free_port
 from web import notes, receiver
 from worker import payment_provider
 
@@ -374,14 +373,7 @@ async def test_the_worker_pays_where_the_setting_says() -> None:
 
 async def start(folder: Path, *options: str, **settings: str) -> asyncio.subprocess.Process:
     """Start a receiver as a process with these settings alone."""
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "web.receiver", *options),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        cwd=ROOT,
-        env=environment(folder, **settings),
-    )
+    return await python(folder, "-m", "web.receiver", *options, **settings)
 
 
 async def test_a_receiver_starts_and_stays_up_without_temporal(tmp_path: Path) -> None:

@@ -37,13 +37,7 @@ class Cash:
 
     async def payment(self, number: str, status: PaymentStatus) -> OrderView:
         """Wait until the order's payment is in `status`."""
-
-        async def there() -> OrderView | None:
-            order = await self.live.order(number)
-            return order if order.payment is not None and order.payment.status is status else None
-
-        found: OrderView = await until(there, f"payment of {number} {status}")
-        return found
+        return await self.live.sees(number, lambda order: order.payment and order.payment.status is status, str(status))
 
     async def pay(self, order: OrderView, *, late: bool = False) -> None:
         """Pay the order's number at a till, by the order's own clock; `late` where the till takes what is past due."""
@@ -55,13 +49,7 @@ class Cash:
 
     async def returned(self, number: str) -> Refund:
         """Wait until the cash of an order is back with the buyer, as far as the order knows, and return its refund."""
-
-        async def there() -> Refund | None:
-            refunds = (await self.live.order(number)).refunds
-            return refunds[0] if refunds and refunds[0].status is RefundStatus.PAID else None
-
-        found: Refund = await until(there, f"the cash of {number} back")
-        return found
+        return (await self.live.refund_is(number, RefundStatus.PAID)).refunds[0]
 
     async def outbox(self, order: OrderView | None = None) -> list[dict[str, Any]]:
         """Return what the provider says of its events."""

@@ -1,6 +1,5 @@
 """Reconciliation: each difference between orders, ledger and provider is told once, and a healthy system has none."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,20 +17,13 @@ from store import ledger
 from store.store import Store
 from store.tables import LedgerTable
 
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    """An empty store on SQLite."""
-    store = Store(f"sqlite:///{tmp_path}/orders.db")
-    store.migrate()
-    yield store
-    store.close()
+pytest_plugins = ["store_kit", "reconcile_kit"]
 
 
 @pytest.fixture
-def provider() -> FakeProvider:
-    """A provider without any payment."""
-    return FakeProvider()
+def url(tmp_path: Path) -> str:
+    """An empty database; how each kind of store keeps a ledger is tested with the store."""
+    return f"sqlite:///{tmp_path}/orders.db"
 
 
 async def compare(store: Store, provider: FakeProvider, *numbers: str) -> Report:

@@ -1,7 +1,7 @@
 """`starter reconcile` as it is typed: what it prints and how it exits."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +15,13 @@ from typer.testing import CliRunner
 from starter import money_cli
 from store.store import Store
 
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    """An empty store on SQLite."""
-    store = Store(f"sqlite:///{tmp_path}/orders.db")
-    store.migrate()
-    yield store
-    store.close()
+pytest_plugins = ["store_kit", "reconcile_kit"]
 
 
 @pytest.fixture
-def provider() -> FakeProvider:
-    """A provider without any payment."""
-    return FakeProvider()
+def url(tmp_path: Path) -> str:
+    """An empty database; how each kind of store keeps a ledger is tested with the store."""
+    return f"sqlite:///{tmp_path}/orders.db"
 
 
 @pytest.fixture
@@ -75,16 +68,16 @@ def test_bad_input_exits_2_and_no_connection_4(run: Any, store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "code", "words"),
+    ("address", "code", "words"),
     [
         ("http://127.0.0.1:9", 4, "the payment provider at http://127.0.0.1:9 has no proper answer to /balances"),
         ("http://127.0.0.1:port", 2, "PAYMENT_PROVIDER_URL: 'http://127.0.0.1:port' is no address"),
     ],
 )
-def test_an_address_that_does_not_work_is_named(store: Store, url: str, code: int, words: str) -> None:
+def test_an_address_that_does_not_work_is_named(store: Store, address: str, code: int, words: str) -> None:
     """The message names the setting or the address, and the exit code says whose fault it is."""
     app = typer.Typer()
     app.command()(money_cli.reconcile)
     database = str(store._database.engine.url)
-    result = CliRunner().invoke(app, [], env={"DATABASE_URL": database, "PAYMENT_PROVIDER_URL": url})
+    result = CliRunner().invoke(app, [], env={"DATABASE_URL": database, "PAYMENT_PROVIDER_URL": address})
     assert (result.exit_code, words in " ".join(result.output.split())) == (code, True), result.output

@@ -1,4 +1,4 @@
-"""Each of the four windows on the real server: T-1 s, T, T+1 s; worker up or down across T; Update or Signal."""
+"""Each of the four windows, and an answer's date, on the real server: T-1 s, T, T+1 s; worker up or down; Update or Signal."""
 
 import asyncio
 from contextlib import suppress
@@ -54,9 +54,18 @@ CONFIRM = Window(
     (Status.SHIPPED,),
     (Status.CANCELLED,),
 )
-WINDOWS = (EDIT, CANCEL, PROCESSING, CONFIRM)
+ANSWER = Window(
+    "answer",
+    "send_message",
+    Actor.BUYER,
+    {"text": "Yes, it is."},
+    ("ORDER_CANCELLED",),
+    (Status.UNSHIPPED,),
+    (Status.CANCELLED,),
+)
+WINDOWS = (EDIT, CANCEL, PROCESSING, CONFIRM, ANSWER)
 OFFSETS = (-SECOND, timedelta(), SECOND)
-RULES = pytest.mark.rule("E1", "E4", "C1", "C3", "C8", "G6", "S1")
+RULES = pytest.mark.rule("E1", "E4", "C1", "C3", "C8", "C12", "G6", "S1")
 
 
 def fields_for(window: Window, sku: str) -> dict[str, Any]:
@@ -64,9 +73,15 @@ def fields_for(window: Window, sku: str) -> dict[str, Any]:
     return {"lines": [{"sku": sku, "quantity": 1}]} if window is EDIT else window.fields
 
 
-def end_of(order: OrderView, window: Window) -> datetime:
-    """Return the instant at which the window closes."""
-    return next(each.closes_at for each in order.windows if each.name == window.name)
+async def end_of(live: Live, number: str, window: Window, answer_within: timedelta) -> datetime:
+    """Return the instant at which the window closes; the seller asks for an answer that many after placement."""
+    order = await live.order(number)
+    if window is not ANSWER:
+        return next(each.closes_at for each in order.windows if each.name == window.name)
+    end = order.placed_at + answer_within
+    question = {"text": "Is the address right?", "answer_by": end.isoformat()}
+    await live.do(number, "send_message", "seller", **question)
+    return end
 
 
 async def send(live: Live, number: str, window: Window, sku: str, at: datetime, channel: str, command_id: str) -> None:
@@ -129,11 +144,14 @@ async def test_a_window_judges_by_when_it_was_asked_with_the_worker_up(
     """With the worker up, a command asked for before the end is carried out; at the end or later it is refused."""
     sku = live.sku()
     number = await live.place(items=(f"{sku}:2:1200:Cup",), card=window.card)
-    end = end_of(await live.order(number), window)
+    end = await end_of(live, number, window, 2 * DAY)
     # At T and later the clock is beyond the window's end; the stamp says when it was asked.
     await live.travel_to(number, end + offset + (timedelta(milliseconds=300) if offset >= timedelta() else timedelta()))
     command_id = uuid4().hex
     await send(live, number, window, sku, end + offset, channel, command_id)
+    await check(live, number, window, offset, command_id)
+    # What was carried out in time still holds when the end has passed.
+    await live.travel_to(number, end + 2 * SECOND)
     await check(live, number, window, offset, command_id)
 
 
@@ -146,6 +164,7 @@ async def test_every_window_judges_by_when_it_was_asked_with_the_worker_down_acr
         "cancel_window": 16 * SECOND,
         "processing_window": 17 * SECOND,
         "confirm_window": 15 * SECOND,
+        "shortest_answer_window": SECOND,
         "edit_extension_limit": DAY,
         "delivery_window": DAY,
         "return_window": DAY,
@@ -162,7 +181,9 @@ async def test_every_window_judges_by_when_it_was_asked_with_the_worker_down_acr
         numbers = await asyncio.gather(
             *(down.place(card=w.card, **(soon if w is CONFIRM else later)) for w, *_ in cases)
         )
-        ends = [end_of(await down.order(number), w) for number, (w, *_) in zip(numbers, cases, strict=True)]
+        ends = await asyncio.gather(
+            *(end_of(down, number, w, 17 * SECOND) for number, (w, *_) in zip(numbers, cases, strict=True))
+        )
     assert datetime.now(UTC) < min(ends) - SECOND, "the machine was too slow to stop the worker in time"
     await asyncio.gather(
         *(
