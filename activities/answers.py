@@ -8,7 +8,8 @@ from temporalio.exceptions import ApplicationError
 
 from domain.base import Instant, Value, format_instant
 from domain.order import Status
-from domain.refusals import Refusal, RefusalCode, refuse
+from domain.refusal_codes import RefusalCode
+from domain.refusals import Refusal, refuse
 
 
 class _Ending(Value):

@@ -24,7 +24,8 @@ from babel.messages.pofile import read_po
 
 from activities.rendering import TONGUES, format_address, format_money, format_when
 from domain.documents import DocumentRefusalCode, refuse_document
-from domain.order import Payment, Status
+from domain.order import Status
+from domain.payment_state import Payment
 from domain.refund import DeductionKind, PaymentMethod, Refund, RefundPart, RefundReason, RefundStatus
 from domain.views import OrderView
 

@@ -13,7 +13,8 @@ from domain.base import MAX_TEXT
 from domain.case import Case
 from domain.effects import Notice, NoticeKind
 from domain.message import OrderMessage, alias
-from domain.order import Actor, PaymentStatus
+from domain.order import Actor
+from domain.payment_state import PaymentStatus
 from domain.refund import PaymentMethod, Refund, RefundStatus
 from domain.views import OrderView
 

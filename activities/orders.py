@@ -28,7 +28,8 @@ from domain.order import Actor, HistoryEntry
 from domain.parcel import Parcel, ParcelChecked, checked, parcel_errors
 from domain.placement import PlaceOrder, first_authorization, open_order
 from domain.purchase import OrderBegun, PurchaseReserved, ReservePurchase
-from domain.refusals import Refusal, RefusalCode, refuse
+from domain.refusal_codes import RefusalCode
+from domain.refusals import Refusal, refuse
 from domain.views import OrderView, view
 from store.store import Shortage, Store
 

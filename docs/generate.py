@@ -24,8 +24,9 @@ from domain.documents import DOCUMENT_REFUSALS
 from domain.joint import JOINT_REFUSALS
 from domain.journal import MAX_COMMANDS
 from domain.lifecycle import PAYMENT_ROWS, REQUEST_ROWS, ROWS, Row, When, actors_for
-from domain.order import CLOSED, Actor, Flag, PaymentStatus, Status
+from domain.order import CLOSED, Actor, Flag, Status
 from domain.parcel import MAX_PARCEL_BYTES, Parcel
+from domain.payment_state import PaymentStatus
 from domain.placement import MAX_ITEMS, MAX_PLACEMENT_BYTES, MAX_UNITS, MAX_UNITS_OF_ONE, Placement
 from domain.policy import PolicyWindows
 from domain.purchase import Purchase

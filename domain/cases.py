@@ -19,7 +19,8 @@ from domain.order import Flag, Order, Shipment
 from domain.refund import DeductionKind, RefundLine, RefundReason
 from domain.refund_payments import of_case
 from domain.refunding import lines_of_units
-from domain.refusals import Refusal, RefusalCode, refuse
+from domain.refusal_codes import RefusalCode
+from domain.refusals import Refusal, refuse
 
 MAX_CASES = 50
 """Cases that one order takes."""

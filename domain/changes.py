@@ -21,7 +21,6 @@ from domain.order import (
     CancellationRequest,
     Flag,
     Order,
-    PaymentStatus,
     Reduction,
     RequestStatus,
     Review,
@@ -30,6 +29,7 @@ from domain.order import (
     Status,
 )
 from domain.payment import authorize_anew, of_total, paid_again
+from domain.payment_state import PaymentStatus
 from domain.reasons import BuyerReason, SellerReason, SystemReason
 from domain.refund import PaymentMethod, RefundStatus
 from domain.refund_payments import asked_again, from_form, retried

@@ -7,7 +7,8 @@ from domain import commands
 from domain.case import CaseStatus
 from domain.commands import Command
 from domain.lifecycle import When
-from domain.order import Line, Order, PaymentStatus, ReviewStatus
+from domain.order import Line, Order, ReviewStatus
+from domain.payment_state import PaymentStatus
 from domain.refunding import planned
 from domain.refusals import Refusal
 

@@ -10,7 +10,8 @@ from domain.base import format_instant
 from domain.commands import Command
 from domain.message import OrderMessage, Rating, Template, Topic
 from domain.order import Actor, Flag, Order, Status
-from domain.refusals import Refusal, RefusalCode, refuse
+from domain.refusal_codes import RefusalCode
+from domain.refusals import Refusal, refuse
 
 MAX_MESSAGES = 30
 """Messages of each side that one order keeps, so that neither can silence the other."""

@@ -7,7 +7,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from domain.order import Order, PaymentStatus, Status
+from domain.order import Order, Status
+from domain.payment_state import PaymentStatus
 
 
 class DeadlineName(StrEnum):

@@ -18,12 +18,14 @@ from domain.guards import BEFORE_WINDOW, CHECKS, first_refusal, no_row_refusal, 
 from domain.lifecycle import Do, Mail, Row, rows_for
 from domain.money import format_money
 from domain.notices import mail_due, notices, of_cash_return
-from domain.order import Actor, Flag, InProgress, Order, PaymentStatus
+from domain.order import Actor, Flag, InProgress, Order
 from domain.payment import apply_verdict, charge_failed, needed, renewed, replaced_hold
+from domain.payment_state import PaymentStatus
 from domain.placement import authorization, first_authorization
 from domain.refund import PaymentMethod, RefundPart, RefundStatus
 from domain.refund_payments import moved, part_of, pay_effect, pay_effects, with_cash_return
-from domain.refusals import Refusal, RefusalCode, refuse
+from domain.refusal_codes import RefusalCode
+from domain.refusals import Refusal, refuse
 from domain.views import view
 
 

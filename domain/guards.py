@@ -15,13 +15,15 @@ from domain.deadlines import OPEN
 from domain.joint import address_digest
 from domain.lifecycle import When, actors_for, rows_for
 from domain.money import format_money
-from domain.order import Actor, Fulfilment, Line, Order, PaymentStatus, RequestStatus, Status
+from domain.order import Actor, Fulfilment, Line, Order, RequestStatus, Status
+from domain.payment_state import PaymentStatus
 from domain.placement import cart_errors
 from domain.reasons import BuyerReason, SellerReason, SystemReason
 from domain.refund import PaymentMethod, RefundStatus
 from domain.refund_payments import part_of
 from domain.refunding import refund_refusal
-from domain.refusals import Refusal, RefusalCode, refuse
+from domain.refusal_codes import RefusalCode
+from domain.refusals import Refusal, refuse
 
 Check = Callable[[Order, Command, datetime], Refusal | None]
 

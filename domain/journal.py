@@ -22,7 +22,8 @@ from domain.deadlines import Deadline
 from domain.decide import Accepted, CommandEvent, Decision, Event, Refused, decide, judged_at
 from domain.effects import Outcome, Result
 from domain.order import Actor, Answer, EntryKind, HistoryEntry, Order
-from domain.refusals import Refusal, RefusalCode, refuse
+from domain.refusal_codes import RefusalCode
+from domain.refusals import Refusal, refuse
 
 MAX_COMMANDS = 200
 """Commands of one actor that one order takes; each actor has its own count, so that no flood locks another out."""

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from domain.deadlines import DeadlineName
 from domain.effects import NoticeKind, Result
-from domain.order import Actor, PaymentStatus, RequestStatus, Status
+from domain.order import Actor, RequestStatus, Status
+from domain.payment_state import PaymentStatus
 
 
 class When(StrEnum):

@@ -11,7 +11,8 @@ from domain.conditions import edited_lines, edited_total, in_review
 from domain.deadlines import DeadlineName
 from domain.effects import Authorize, Capture, Effect, Outcome, Reservation, Reserve, Result
 from domain.lifecycle import payment_target
-from domain.order import Flag, InProgress, Line, Order, Payment, PaymentStatus, Status
+from domain.order import Flag, InProgress, Line, Order, Status
+from domain.payment_state import Payment, PaymentStatus
 from domain.placement import authorization, authorization_reference, points_reference, points_used
 from domain.refund import PaymentMethod
 

@@ -36,12 +36,11 @@ from domain.order import (
     HistoryEntry,
     Line,
     Order,
-    Payment,
-    PaymentStatus,
     Review,
     ReviewStatus,
     Status,
 )
+from domain.payment_state import Payment, PaymentStatus
 from domain.policy import PolicySnapshot
 from domain.refund import PaymentMethod
 from domain.views import OrderView

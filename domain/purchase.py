@@ -24,7 +24,8 @@ from domain.placement import (
 )
 from domain.policy import PolicySnapshot
 from domain.refunding import allocate
-from domain.refusals import Refusal, RefusalCode, refuse
+from domain.refusal_codes import RefusalCode
+from domain.refusals import Refusal, refuse
 
 MAX_PARTS = 20
 """Sellers in one purchase."""

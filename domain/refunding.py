@@ -13,7 +13,8 @@ from domain.commands import RefundForm, RefundLineForm
 from domain.money import format_money
 from domain.order import Line, Order
 from domain.refund import RefundLine, RefundReason
-from domain.refusals import Refusal, RefusalCode, refuse
+from domain.refusal_codes import RefusalCode
+from domain.refusals import Refusal, refuse
 
 
 def allocate(total: int, weights: Sequence[int]) -> list[int]:

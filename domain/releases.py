@@ -11,7 +11,8 @@ from domain.decide import CommandEvent, Refused
 from domain.guards import no_row_refusal
 from domain.journal import Message, Verdict, count, record, refuse_unread
 from domain.order import Actor, Order, Status
-from domain.refusals import RefusalCode, refuse
+from domain.refusal_codes import RefusalCode
+from domain.refusals import refuse
 
 FIRST_COMMANDS = (
     "edit",

@@ -25,12 +25,12 @@ from domain.order import (
     HistoryEntry,
     Line,
     Order,
-    Payment,
     Reduction,
     Review,
     Shipment,
     Status,
 )
+from domain.payment_state import Payment
 from domain.policy import SellerProfile
 from domain.refund import PaymentMethod, Refund
 from domain.refunding import refundable_minor

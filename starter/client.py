@@ -31,7 +31,8 @@ from domain.commands import UnreadableCommandError, parse_command
 from domain.order import Actor, Flag, HistoryEntry, Status
 from domain.placement import Placement, PlacementError, PlaceOrder, check_against_policy
 from domain.policy import Policy, PolicyError, PolicySnapshot
-from domain.refusals import Refusal, RefusalCode, refuse
+from domain.refusal_codes import RefusalCode
+from domain.refusals import Refusal, refuse
 from domain.views import OrderView
 from workflows.connection import begin_order
 from workflows.display import FLAGS, NEXT_DEADLINE, SELLER, STATUS

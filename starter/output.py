@@ -17,7 +17,8 @@ from domain.cases import OPENERS, STEPS
 from domain.deadlines import SUMMARIES, DeadlineName
 from domain.message import OrderMessage
 from domain.money import format_money
-from domain.order import HistoryEntry, Payment, Status
+from domain.order import HistoryEntry, Status
+from domain.payment_state import Payment
 from domain.refund import Refund, RefundStatus
 from domain.views import OrderView
 from starter.client import Listed

@@ -11,7 +11,7 @@ import httpx
 from domain.base import format_duration
 from domain.order import CLOSED, Actor, Status
 from domain.refund import PaymentMethod
-from domain.refusals import RefusalCode
+from domain.refusal_codes import RefusalCode
 from domain.views import OrderView
 from starter import carts
 from starter.client import OrderClient, RefusedError

@@ -7,10 +7,11 @@ from typing import Any
 
 from domain.case import CaseStatus
 from domain.money import format_money
-from domain.order import Actor, PaymentStatus, Status
+from domain.order import Actor, Status
 from domain.parcel import parse_parcel
+from domain.payment_state import PaymentStatus
 from domain.refund import RefundReason, RefundStatus
-from domain.refusals import RefusalCode
+from domain.refusal_codes import RefusalCode
 from domain.views import OrderView
 from starter import joint
 from starter.scenes import DAY, Scene, SceneError, Stage, expect

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from domain.order import PaymentStatus
+from domain.payment_state import PaymentStatus
 from domain.refund import PaymentMethod
 from domain.views import OrderView
 from starter.client import InputError, OrderClient, UnreachableError

@@ -14,7 +14,8 @@ from domain.deadlines import Deadline, next_deadline
 from domain.decide import Accepted, CommandEvent, decide
 from domain.effects import Ask, Authorize, Capture, Effect, Notice, NoticeKind, Outcome, Publish, Result
 from domain.journal import Message, Verdict, receive, record, unrecorded
-from domain.order import Actor, Cancellation, HistoryEntry, Order, PaymentStatus, Status
+from domain.order import Actor, Cancellation, HistoryEntry, Order, Status
+from domain.payment_state import PaymentStatus
 from domain.placement import PlaceOrder, first_authorization, open_order, parse_placement
 from domain.policy import Policy, load_policy
 from domain.refund import PaymentMethod

@@ -20,13 +20,12 @@ from domain.order import (
     CancellationRequest,
     Fulfilment,
     Line,
-    Payment,
-    PaymentStatus,
     Reduction,
     RequestStatus,
     Shipment,
     Status,
 )
+from domain.payment_state import Payment, PaymentStatus
 from domain.policy import SellerProfile
 from domain.reasons import SystemReason
 from domain.refund import (

@@ -11,7 +11,8 @@ import pytest
 from store_kit import SELLER, T0, number, snapshot
 
 from domain.movements import Entry, Movement, MovementKind
-from domain.order import Actor, Cancellation, Payment, PaymentStatus, Status
+from domain.order import Actor, Cancellation, Status
+from domain.payment_state import Payment, PaymentStatus
 from domain.refund import PaymentMethod, Refund, RefundLine, RefundPart, RefundReason, RefundStatus
 from domain.views import OrderView
 from store.store import Store

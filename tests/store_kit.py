@@ -18,18 +18,8 @@ import psycopg
 import pytest
 
 from domain.effects import Reservation
-from domain.order import (
-    Actor,
-    Buyer,
-    Cancellation,
-    EntryKind,
-    Fulfilment,
-    HistoryEntry,
-    Line,
-    Payment,
-    PaymentStatus,
-    Status,
-)
+from domain.order import Actor, Buyer, Cancellation, EntryKind, Fulfilment, HistoryEntry, Line, Status
+from domain.payment_state import Payment, PaymentStatus
 from domain.policy import SellerProfile
 from domain.views import OrderView
 from store.store import NumberTaken, Shortage, Store

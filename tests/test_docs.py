@@ -18,9 +18,11 @@ from domain.deadlines import DeadlineName
 from domain.documents import DOCUMENT_REFUSALS, DocumentRefusalCode
 from domain.joint import JOINT_REFUSALS, JointRefusalCode
 from domain.lifecycle import PAYMENT_ROWS, REQUEST_ROWS, ROWS
-from domain.order import Actor, Flag, PaymentStatus, Status
+from domain.order import Actor, Flag, Status
+from domain.payment_state import PaymentStatus
 from domain.policy import MarketplacePolicy, PolicyWindows, SellerPolicy
-from domain.refusals import REFUSALS, RefusalCode
+from domain.refusal_codes import RefusalCode
+from domain.refusals import REFUSALS
 from sandbox import provider
 
 ROOT = Path(__file__).parent.parent

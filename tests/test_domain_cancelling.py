@@ -47,7 +47,8 @@ from refund_kit import refused
 
 from domain.commands import COMMANDS
 from domain.effects import Ask, NoticeKind, Outcome, Result, Void
-from domain.order import Actor, Flag, PaymentStatus, Status
+from domain.order import Actor, Flag, Status
+from domain.payment_state import PaymentStatus
 from domain.reasons import BuyerReason, SellerReason
 from domain.views import view
 

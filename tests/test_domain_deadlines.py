@@ -28,7 +28,8 @@ from domain.case import CaseStatus
 from domain.deadlines import DeadlineName, acting_deadline, deadlines, next_deadline
 from domain.effects import NoticeKind
 from domain.movements import MovementKind, movements
-from domain.order import Actor, Flag, PaymentStatus, Status
+from domain.order import Actor, Flag, Status
+from domain.payment_state import PaymentStatus
 from domain.refund import RefundStatus
 
 EDGES = [(-SECOND, True), (timedelta(), False), (SECOND, False)]

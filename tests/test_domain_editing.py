@@ -21,7 +21,8 @@ from domain_kit import (
 )
 
 from domain.effects import Authorize, NoticeKind, Outcome, Reserve, Result, Void
-from domain.order import Order, PaymentStatus, Status
+from domain.order import Order, Status
+from domain.payment_state import PaymentStatus
 
 FIRST, SECOND_HOLD = f"{NUMBER}/1/authorize", f"{NUMBER}/2/authorize"
 MORE: Json = {"lines": [{"sku": "A", "quantity": 3}]}

@@ -33,7 +33,8 @@ from domain.decide import Accepted, decide
 from domain.effects import NoticeKind
 from domain.lifecycle import PAYMENT_ROWS, REQUEST_ROWS, ROWS, Do, Mail, Row, When
 from domain.order import CLOSED, Actor, Order, Status
-from domain.refusals import REFUSALS, RefusalCode
+from domain.refusal_codes import RefusalCode
+from domain.refusals import REFUSALS
 
 ROOT = Path(__file__).parent.parent
 CHARGED = {PS, SH, D}

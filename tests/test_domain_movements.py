@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.movements import Movement, MovementKind, in_settlement, movements
-from domain.order import Address, Buyer, Fulfilment, Line, Order, Payment, PaymentStatus
+from domain.order import Address, Buyer, Fulfilment, Line, Order
+from domain.payment_state import Payment, PaymentStatus
 from domain.policy import PolicySnapshot, SellerProfile
 from domain.refund import (
     Deduction,

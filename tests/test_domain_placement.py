@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from domain.commands import COMMANDS, UnreadableCommandError, parse_command
 from domain.effects import Authorize
-from domain.order import Actor, Flag, Fulfilment, Order, PaymentStatus, Status
+from domain.order import Actor, Flag, Fulfilment, Order, Status
+from domain.payment_state import PaymentStatus
 from domain.placement import (
     MAX_PLACEMENT_BYTES,
     PlacementError,

@@ -3,7 +3,7 @@
 import pytest
 from domain_kit import CARD_AND_POINTS, DAY, PARCEL, POINTS, T0, Json, Scene, code, every_method, unshipped
 
-from domain.order import Payment, PaymentStatus
+from domain.payment_state import Payment, PaymentStatus
 from domain.refund import PaymentMethod
 
 LESS: Json = {"lines": [{"sku": "A", "quantity": 1}]}

@@ -31,7 +31,8 @@ from refund_kit import amounts, refund, refused
 from domain.deadlines import next_deadline
 from domain.decide import Accepted
 from domain.effects import Authorize, Capture, NoticeKind, Result, Void
-from domain.order import Actor, Flag, PaymentStatus, ReviewStatus, Status
+from domain.order import Actor, Flag, ReviewStatus, Status
+from domain.payment_state import PaymentStatus
 from domain.views import view
 
 ONE_B: Json = {"lines": [{"sku": "B", "quantity": 1}]}

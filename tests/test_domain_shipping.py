@@ -7,7 +7,8 @@ import pytest
 from domain_kit import DAY, HOUR, NUMBER, PARCEL, T0, Scene, cart, code, delivered, partly, pending, shipped, unshipped
 
 from domain.effects import Authorize, Capture, NoticeKind, Result, Void
-from domain.order import Flag, PaymentStatus, RequestStatus, Status
+from domain.order import Flag, RequestStatus, Status
+from domain.payment_state import PaymentStatus
 
 FIRST, RENEWED = f"{NUMBER}/1/authorize", f"{NUMBER}/2/authorize"
 ONE_A = {**PARCEL, "lines": [{"sku": "A", "quantity": 1}]}

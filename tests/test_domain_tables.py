@@ -24,7 +24,8 @@ from domain.case import ENDED, Case, CaseKind, CaseStatus
 from domain.cases import CASE_ROWS, STEPS, CaseRow
 from domain.effects import Result
 from domain.lifecycle import PAYMENT_ROWS, REQUEST_ROWS
-from domain.order import Actor, Flag, PaymentStatus, RequestStatus, Status
+from domain.order import Actor, Flag, RequestStatus, Status
+from domain.payment_state import PaymentStatus
 from domain.refund import RefundStatus
 
 

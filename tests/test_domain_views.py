@@ -31,7 +31,8 @@ from domain_kit import (
 )
 
 from domain.effects import Notice
-from domain.order import Actor, Flag, PaymentStatus, Status
+from domain.order import Actor, Flag, Status
+from domain.payment_state import PaymentStatus
 from domain.views import OrderView, seller_view, view
 from workflows.display import attribute_updates, details, shown
 from workflows.effects import summary

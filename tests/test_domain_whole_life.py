@@ -15,7 +15,8 @@ from domain.effects import Authorize, Capture, PayRefund, Result, Void
 from domain.journal import Message, wants_turn_before
 from domain.lifecycle import rows_for
 from domain.movements import PROVIDER_CLEARING, Movement, buyer_account, movements
-from domain.order import CLOSED, Actor, Flag, Order, PaymentStatus, ReviewStatus, Status
+from domain.order import CLOSED, Actor, Flag, Order, ReviewStatus, Status
+from domain.payment_state import PaymentStatus
 from domain.refund import PaymentMethod, RefundStatus
 from domain.refunding import allocate
 from domain.views import view

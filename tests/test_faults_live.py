@@ -8,7 +8,8 @@ import pytest
 from live_kit import DAY, MINUTE, SECOND, Live, until
 from temporalio.client import WorkflowExecutionStatus
 
-from domain.order import Flag, PaymentStatus, Status
+from domain.order import Flag, Status
+from domain.payment_state import PaymentStatus
 
 pytestmark = pytest.mark.usefixtures("no_faults")
 

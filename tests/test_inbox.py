@@ -18,7 +18,8 @@ from temporalio.service import RPCError, RPCStatusCode
 from domain.base import MAX_TEXT
 from domain.message import MESSAGE_DOMAIN, alias
 from domain.order import Actor
-from domain.refusals import RefusalCode, refuse
+from domain.refusal_codes import RefusalCode
+from domain.refusals import refuse
 from starter.client import InputError, OrderClient, RefusedError, Reply, UnreachableError
 from store.store import Store
 from web import inbound

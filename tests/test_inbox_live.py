@@ -231,7 +231,9 @@ async def test_a_mail_counts_by_when_it_was_here_while_no_worker_runs(post: Post
 
         entry = await until(lambda: decided(timely), "the answer in time")
         assert entry.recorded_at is not None
-        assert (entry.accepted, entry.at < due[timely] < entry.recorded_at) == (True, True)
+        asked = due[timely]
+        assert asked is not None
+        assert (entry.accepted, entry.at < asked < entry.recorded_at) == (True, True)
         order = await down.live.order(timely)
         assert (order.status, order.answer_by) == (Status.UNSHIPPED, None)
         cancelled = await down.live.reaches(late, Status.CANCELLED)

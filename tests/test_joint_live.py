@@ -20,7 +20,8 @@ from activities import orders as order_activities
 from activities.orders import Begin, OrderActivities
 from domain.base import format_instant
 from domain.joint import OrderCommand
-from domain.order import Actor, PaymentStatus, Status
+from domain.order import Actor, Status
+from domain.payment_state import PaymentStatus
 from domain.placement import PlaceOrder
 from domain.purchase import Purchase, parse_purchase
 from domain.views import OrderView

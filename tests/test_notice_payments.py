@@ -14,7 +14,8 @@ from notice_samples import (
 )
 
 from activities.rendering import render
-from domain.order import Actor, Payment, PaymentStatus, Reduction
+from domain.order import Actor, Reduction
+from domain.payment_state import Payment, PaymentStatus
 from domain.refund import RefundLine, RefundPart, RefundReason
 from domain.views import OrderView
 

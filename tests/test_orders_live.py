@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 from live_kit import DAY, MINUTE, SECOND, Live, until
 
-from domain.order import Actor, Flag, PaymentStatus, Status
+from domain.order import Actor, Flag, Status
+from domain.payment_state import PaymentStatus
 from starter import carts
 from starter.client import RefusedError
 

@@ -15,7 +15,8 @@ from activities.orders import OrderActivities
 from domain.joint import CommandAnswer, OrderCommand
 from domain.order import Actor, Status
 from domain.parcel import CheckedOrder, Parcel, ParcelChecked, ParcelResult, parse_parcel
-from domain.refusals import RefusalCode, refuse
+from domain.refusal_codes import RefusalCode
+from domain.refusals import refuse
 from starter import carts, joint
 from starter.client import RefusedError
 from workflows.connection import begin_order

@@ -14,7 +14,8 @@ import pytest
 from live_kit import PATIENCE, SECOND, Live, until
 from test_receiver import NUMBER, REFERENCE, event, signed
 
-from domain.order import Actor, PaymentStatus, Status
+from domain.order import Actor, Status
+from domain.payment_state import PaymentStatus
 from domain.placement import PaymentChoice
 from domain.refund import PaymentMethod, Refund, RefundStatus
 from domain.views import OrderView

@@ -17,7 +17,8 @@ from activities.stripe_wire import stripe_event
 from domain.base import Value
 from domain.commands import WEBHOOK_SECONDS, UnreadableCommandError, WebhookFault, parse_command
 from domain.policy import describe_errors
-from domain.refusals import Refusal, RefusalCode, refuse
+from domain.refusal_codes import RefusalCode
+from domain.refusals import Refusal, refuse
 
 
 class RefusedDelivery(Exception):  # noqa: N818 - an answer, not a failure of ours

@@ -20,7 +20,8 @@ with workflow.unsafe.imports_passed_through():
     from domain.journal import Message, Verdict, engine_error, receive, record, unrecorded, wants_turn_before
     from domain.order import Actor, HistoryEntry, Order
     from domain.placement import PlacementError, first_authorization, open_order
-    from domain.refusals import Refusal, RefusalCode, refuse
+    from domain.refusal_codes import RefusalCode
+    from domain.refusals import Refusal, refuse
     from domain.releases import is_later_command, receive_as_first
     from domain.views import OrderView, history_view, view
     from workflows.display import attribute_updates, details, shown

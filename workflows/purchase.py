@@ -23,7 +23,8 @@ with workflow.unsafe.imports_passed_through():
         split,
     )
     from domain.reasons import SystemReason
-    from domain.refusals import Refusal, RefusalCode, refuse
+    from domain.refusal_codes import RefusalCode
+    from domain.refusals import Refusal, refuse
     from workflows.joint import PATIENT, command_order, read_input, unbroken, wrong
     from workflows.wire import NOTHING, as_error
 
