@@ -1,7 +1,7 @@
 """What the provider tells by itself: hints that are asked after, and webhooks that are refused or told again (R6, P5)."""
 
 import pytest
-from domain_kit import NUMBER, awaiting, in_state, unshipped
+from domain_kit import NUMBER, awaiting, code, in_state, partly, substance, unshipped
 from refund_kit import refund, refused
 
 from domain.effects import Ask
