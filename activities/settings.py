@@ -9,7 +9,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from domain.policy import describe_errors
+from domain.base import describe_errors
 
 _SECRET = frozenset({"database_url", "webhook_secret", "stripe_secret_key", "stripe_webhook_secret"})
 """Settings whose value is told nowhere."""

@@ -12,8 +12,7 @@ from zoneinfo import available_timezones
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from domain.base import Code, Email, Form, Line60, Minor, Value, format_duration, parse_duration
-from domain.base import describe_errors as describe_errors  # noqa: PLC0414 - read from here by its users outside
+from domain.base import Code, Email, Form, Line60, Minor, Value, describe_errors, format_duration, parse_duration
 from domain.refund import PaymentMethod
 
 

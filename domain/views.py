@@ -5,6 +5,7 @@ Policy: G1 (a Pending order hides the buyer from the seller), A7 (delivery ends 
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 from domain.base import Instant, Value
 from domain.case import Case
@@ -128,54 +129,24 @@ def view(order: Order, now: datetime, viewer: Actor = Actor.OPERATOR) -> OrderVi
         "processing": order.placed_at + order.policy.processing_window,
         "confirm": order.confirm_by,
     }
-    full = OrderView(
-        number=order.number,
-        version=order.version,
-        content=order.content,
-        status=order.status,
-        marketplace=order.marketplace,
-        seller=order.policy.seller,
-        fulfilment=order.fulfilment,
-        buyer=None if order.erased_at else order.buyer,
-        address=None if order.erased_at else order.address,
-        currency=order.currency,
-        timezone=order.policy.timezone,
-        lines=order.lines,
-        shipping_option=order.shipping_option,
-        shipping_fee_minor=order.shipping_fee_minor,
-        total_minor=order.total_minor,
-        placed_at=order.placed_at,
-        expected_ship_at=order.expected_ship_at,
-        confirm_by=order.confirm_by,
-        verified_at=order.verified_at,
-        payment=order.payment,
-        voids=order.voids,
-        request=order.request,
-        cancellation=order.cancellation,
-        shipments=order.shipments,
-        delivered_at=order.delivered_at,
-        completed_at=order.completed_at,
-        flags=tuple(sorted(order.flags)),
-        windows=tuple(WindowView(name=name, closes_at=at, closed=now >= at or over) for name, at in closing.items()),
-        next_deadline=due.name.value if due else None,
-        next_deadline_at=due.at if due else None,
-        clock=now,
-        rejected=order.rejected,
-        business=order.business,
-        purchase=order.purchase,
-        review=order.review,
-        reductions=order.reductions,
-        refunds=order.refunds,
-        refundable_minor=refundable_minor(order),
-        cases=order.cases,
-        messages=order.messages,
-        offered_replies=offered_replies(order),
-        answer_by=order.answer_by,
-        rating=order.rating,
-        available_at=_available_at(order),
-        movements=movements(order),
-        erased_at=order.erased_at,
-    )
+    made: dict[str, Any] = {
+        "seller": order.policy.seller,
+        "buyer": None if order.erased_at else order.buyer,
+        "address": None if order.erased_at else order.address,
+        "timezone": order.policy.timezone,
+        "flags": tuple(sorted(order.flags)),
+        "windows": tuple(WindowView(name=name, closes_at=at, closed=now >= at or over) for name, at in closing.items()),
+        "next_deadline": due.name.value if due else None,
+        "next_deadline_at": due.at if due else None,
+        "clock": now,
+        "refundable_minor": refundable_minor(order),
+        "offered_replies": offered_replies(order),
+        "available_at": _available_at(order),
+        "movements": movements(order),
+    }
+    # Everything else is shown as the order has it, under the same name.
+    same = {name: getattr(order, name) for name in OrderView.model_fields if name not in made}
+    full = OrderView(**same, **made)
     views = {Actor.SELLER: seller_view, Actor.BUYER: buyer_view}
     return views[viewer](full) if viewer in views else full
 

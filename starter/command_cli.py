@@ -18,6 +18,8 @@ from starter.client import InputError, OrderClient
 from starter.exits import BAD_INPUT, console, fail, run
 from starter.session import open_client
 
+MINUTE = timedelta(minutes=1)
+
 Number = Annotated[str, typer.Argument(metavar="ORDER", help="Order number, like 503-1234567-1234567.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 CommandId = Annotated[str | None, typer.Option("--id", help="Idempotency id; the same id is carried out once.")]
@@ -78,7 +80,9 @@ def send(
         asked_at = await client.clock(number)
         for key, value in given.items():
             if isinstance(value, timedelta):
-                given[key] = (asked_at + value).isoformat()
+                # To the next full minute: the order's clock goes on until the command is decided, and a day is to be a day.
+                due = (asked_at + value + MINUTE).replace(second=0, microsecond=0)
+                given[key] = due.isoformat()
         reply = await client.command(number, name, given, actor=actor, command_id=command_id, requested_at=asked_at)
         if as_json:
             output.print_json(console, {"id": reply.command_id, "received": True, "order": reply.order})

@@ -9,9 +9,9 @@ import typer
 
 from domain.views import OrderView
 from starter import output
-from starter.client import InputError
+from starter.client import InputError, RefusedError
 from starter.command_cli import AsJson, Number
-from starter.exits import REFUSED, console, fail, run
+from starter.exits import console, run
 from starter.known_order import known_order
 from starter.session import open_client
 
@@ -63,7 +63,7 @@ def _issue(
         try:
             pdf = issue(order, tongue.value)
         except refusal as error:
-            fail(str(error), REFUSED)
+            raise RefusedError(error.refusal) from None
         _write(out, pdf)
         if as_json:
             output.print_json(

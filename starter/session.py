@@ -11,6 +11,7 @@ from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.service import RPCError
 
 from activities.settings import Settings
+from domain.base import order_id
 from domain.policy import Policy, PolicyError, load_policy
 from sandbox.stack import ROOT, Addresses, running_stack
 from starter.client import InputError, OrderClient, UnreachableError
@@ -35,7 +36,7 @@ def embedded_stack() -> Addresses | None:
 def order_url(number: str) -> str | None:
     """Return where the Temporal UI shows an order, None where no embedded stack has a UI."""
     stack = embedded_stack()
-    return f"{stack.ui}/namespaces/default/workflows/order-{number}" if stack and stack.ui else None
+    return f"{stack.ui}/namespaces/default/workflows/{order_id(number)}" if stack and stack.ui else None
 
 
 def settings() -> Settings:

@@ -14,9 +14,8 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from activities.events import EventRefusedError, EventTooOldError, EventUnreadableError, ProviderEvent
 from activities.stripe_wire import stripe_event
-from domain.base import Value
+from domain.base import Value, describe_errors
 from domain.commands import WEBHOOK_SECONDS, UnreadableCommandError, WebhookFault, parse_command
-from domain.policy import describe_errors
 from domain.refusal_codes import RefusalCode
 from domain.refusals import Refusal, refuse
 

@@ -15,6 +15,7 @@ from datetime import timedelta
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from domain.base import order_id
 from domain.commands import WebhookFault
 from web.deliveries import Claim, RefusedDelivery
 
@@ -63,7 +64,7 @@ class Notes:
 
 
 async def _note(client: Client, claim: Claim, fault: WebhookFault) -> None:
-    order = client.get_workflow_handle(f"order-{claim.order_number}")
+    order = client.get_workflow_handle(order_id(claim.order_number))
     try:
         async with asyncio.timeout(_NOTED_WITHIN.total_seconds()):
             await order.signal("payment_event", claim.noted(fault), rpc_timeout=_NOTED_WITHIN)

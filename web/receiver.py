@@ -25,6 +25,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.events import ProviderEvent
 from activities.settings import Settings, SettingsError
+from domain.base import order_id
 from web.deliveries import RefusedDelivery, read_event, read_stripe_event
 from web.notes import Notes
 from web.serving import announce, end_on_signals
@@ -90,7 +91,7 @@ async def _body(request: Request) -> bytes:
 
 async def _hand_on(client: Client, event: ProviderEvent) -> Response:
     """Signal the order: 202 once the server has it, 200 where there is no such order, 503 while Temporal is away."""
-    order = client.get_workflow_handle(f"order-{event.order_number}")
+    order = client.get_workflow_handle(order_id(event.order_number))
     try:
         async with asyncio.timeout(SIGNALLED_WITHIN.total_seconds()):
             await order.signal("payment_event", event.command(), rpc_timeout=SIGNALLED_WITHIN)

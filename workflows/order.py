@@ -14,6 +14,7 @@ from temporalio.common import RawValue
 from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
+    from domain.base import order_id
     from domain.deadlines import SUMMARIES, Deadline, next_deadline
     from domain.decide import decide
     from domain.effects import Effect, Notice, Outcome, Publish, Result, Void
@@ -67,7 +68,7 @@ class OrderWorkflow:
         if given.place is None:
             raise PlacementError("place: missing; give the placement and its policy")
         number = given.place.placement.order_number
-        if workflow.info().workflow_id != f"order-{number}":
+        if workflow.info().workflow_id != order_id(number):
             raise PlacementError(f"order_number: {number} does not fit the workflow id {workflow.info().workflow_id}")
         order = open_order(given.place, workflow.info().workflow_start_time)
         self._fresh = (first_authorization(order, view(order, workflow.now())),)
@@ -244,24 +245,22 @@ class OrderWorkflow:
         self._mailbox.append((outcome, None))
 
     async def _execute(self, effect: Effect, *, awaited: bool) -> Outcome:
+        outcome: Outcome
         if isinstance(effect, Publish) and not effect.notices:
             # In the common case a mere record costs no task of its own; a store that does not answer at once is left
             # to the patient activity below.
             with contextlib.suppress(FailureError):
-                return await self._record_at_once(effect)
+                outcome = await workflow.execute_local_activity(
+                    "record", effect, result_type=Outcome, summary=summary(effect), **AT_ONCE
+                )
+                return outcome
         name, options = activity_of(effect, awaited=awaited)
         try:
-            outcome: Outcome = await workflow.execute_activity(name, effect, result_type=Outcome, **options)
+            outcome = await workflow.execute_activity(name, effect, result_type=Outcome, **options)
         except FailureError:
             if isinstance(effect, Void):
                 return Outcome(result=Result.VOID_FAILED, reference=effect.reference, round=effect.round)
             return Outcome(result=Result.UNANSWERED, reference=effect.key)
-        return outcome
-
-    async def _record_at_once(self, effect: Publish) -> Outcome:
-        outcome: Outcome = await workflow.execute_local_activity(
-            "record", effect, result_type=Outcome, summary=summary(effect), **AT_ONCE
-        )
         return outcome
 
     def _publish(self) -> None:
