@@ -6,9 +6,7 @@
 import argparse
 import asyncio
 import logging
-import os
 import signal
-from pathlib import Path
 from typing import Any
 
 from aiosmtpd.smtp import SMTP
@@ -20,7 +18,7 @@ from domain.message import MESSAGE_DOMAIN
 from starter.client import OrderClient
 from store.store import Store
 from web.inbound import HANDED_ON_WITHIN, Inbox, reply
-from web.serving import announce, end_on_signals
+from web.serving import announce, run
 from workflows.connection import connect
 
 MAX_MAIL_BYTES = 16 * 1024 * 1024
@@ -75,34 +73,7 @@ async def serve(arguments: argparse.Namespace, settings: Settings) -> None:
     store.close()
 
 
-def main() -> int:
-    """Run from the command line; exits 2 for settings that cannot be used, 4 when the port cannot be had."""
-    parser = argparse.ArgumentParser(
-        prog="python -m web.inbox", description="Takes in the mail to the aliases of orders."
-    )
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=0, help="0 (default) takes a free port")
-    parser.add_argument("--port-file", type=Path, help="file to write the port to once the inbox listens")
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+if __name__ == "__main__":
     # The SMTP server's own lines would tell every address.
     logging.getLogger("mail.log").setLevel(logging.ERROR)
-    end_on_signals()
-    try:
-        asyncio.run(serve(arguments, Settings.from_environment()))
-    except SettingsError as error:
-        _logger.error("settings: %s", error)
-        return 2
-    except OSError as error:
-        _logger.error("the inbox cannot listen on %s:%d: %s", arguments.host, arguments.port, error)
-        return 4
-    except SystemExit:
-        return 0
-    return 0
-
-
-if __name__ == "__main__":
-    ended = main()
-    logging.shutdown()
-    # Threads of Temporal's client that are still at work while Python shuts down abort the process now and then (exit 134).
-    os._exit(ended)
+    run("inbox", "Takes in the mail to the aliases of orders.", serve)

@@ -8,10 +8,8 @@ too old is refused and, where it names an order, noted in that order's history.
 import argparse
 import asyncio
 import logging
-import os
 import socket
 from datetime import timedelta
-from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI, Request, Response
@@ -28,7 +26,7 @@ from activities.settings import Settings, SettingsError
 from domain.base import order_id
 from web.deliveries import RefusedDelivery, read_event, read_stripe_event
 from web.notes import Notes
-from web.serving import announce, end_on_signals
+from web.serving import announce, run
 from workflows.connection import connect
 
 MAX_BODY_BYTES = 64 * 1024
@@ -151,30 +149,5 @@ async def serve(arguments: argparse.Namespace, settings: Settings) -> None:
     await uvicorn.Server(config).serve(sockets=[listener])
 
 
-def main() -> int:
-    """Run from the command line; exits 2 for settings that cannot be used, 4 when the port cannot be had."""
-    parser = argparse.ArgumentParser(prog="python -m web.receiver", description="Receives payment webhooks.")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=0, help="0 (default) takes a free port")
-    parser.add_argument("--port-file", type=Path, help="file to write the port to once the receiver listens")
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    end_on_signals()
-    try:
-        asyncio.run(serve(arguments, Settings.from_environment()))
-    except SettingsError as error:
-        _logger.error("settings: %s", error)
-        return 2
-    except OSError as error:
-        _logger.error("the receiver cannot listen on %s:%d: %s", arguments.host, arguments.port, error)
-        return 4
-    except SystemExit:
-        return 0
-    return 0
-
-
 if __name__ == "__main__":
-    ended = main()
-    logging.shutdown()
-    # Threads of Temporal's client that are still at work while Python shuts down abort the process now and then (exit 134).
-    os._exit(ended)
+    run("receiver", "Receives payment webhooks.", serve)
