@@ -18,7 +18,7 @@ from domain.commands import Command
 from domain.order import Flag, Order, Shipment
 from domain.refund import DeductionKind, RefundLine, RefundReason
 from domain.refund_payments import of_case
-from domain.refunding import lines_of_units
+from domain.refunding import lines_of_units, refunded_under, rest_of_case
 from domain.refusal_codes import RefusalCode
 from domain.refusals import Refusal, refuse
 
@@ -210,10 +210,10 @@ def stepped(order: Order, name: str, command: Command, at: datetime) -> Order:
     changed = _replaced(order, moved)
     if name == "receive_parcel":
         fee = (DeductionKind.RETURN_FEE, order.policy.return_fee_minor)
-        lines = lines_of_units(order, case.quantities)
+        lines = rest_of_case(order, case)
         changed = _settled(changed, case.case_id, lines, RefundReason.RECALLED, fee, command, at)
     if name == "grant_claim":
-        lines = lines_of_units(order, case.quantities)
+        lines = rest_of_case(order, case)
         changed = _settled(changed, case.case_id, lines, RefundReason.GUARANTEE_CLAIM, None, command, at)
     return flagged(changed) if order.payment.captured_at is None else without_rest(changed, at)
 
@@ -242,7 +242,8 @@ def refund_case_refusal(order: Order, command: commands.RefundForm, at: datetime
         return refusal
     case = next(each for each in order.cases if each.case_id == command.case_id)
     for line in command.lines:
-        if (line.quantity or 0) > (about := case.quantities.get(line.sku, 0)) or not about:
+        about = case.quantities.get(line.sku, 0) - refunded_under(order, case).get(line.sku, 0)
+        if (line.quantity or 0) > about or about <= 0:
             return refuse(
                 RefusalCode.NOT_IN_CASE,
                 number=order.number,
@@ -259,7 +260,7 @@ def settled_by_refund(order: Order, command: commands.RefundForm, at: datetime) 
     if command.case_id is None:
         return order
     before = next(each for each in order.cases if each.case_id == command.case_id)
-    if order.item_by_item and not _is_settled(order, before, command):
+    if order.item_by_item and not _is_settled(order, before):
         return order
     changed = stepped(order, "refund", command, at)
     case = next(each for each in changed.cases if each.case_id == command.case_id)
@@ -272,10 +273,13 @@ def settled_by_refund(order: Order, command: commands.RefundForm, at: datetime) 
     return _replaced(changed, case.model_copy(update=ended))
 
 
-def _is_settled(order: Order, case: Case, command: commands.RefundForm) -> bool:
-    """Return whether a refund that is made leaves nothing of a case: its units are refunded, or a sum was named for them."""
-    lump = {line.sku for line in command.lines if line.quantity is None and line.amount is not None}
-    left = {each.sku for each in lines_of_units(order, case.quantities)}
+def _is_settled(order: Order, case: Case) -> bool:
+    """Return whether the refunds made leave nothing of a case: its units are refunded, or a sum was named for them."""
+    made = [line for each in order.refunds if each.case_id == case.case_id for line in each.lines]
+    lump = {line.sku for line in made if not line.quantity and line.items_minor}
+    left = {
+        each.sku for each in rest_of_case(order, case) if each.items_minor or each.shipping_minor or each.not_shipped
+    }
     return left <= lump
 
 
@@ -283,7 +287,7 @@ def without_rest(order: Order, at: datetime) -> Order:
     """Return the order with every case ended that waits for a refund and whose items have been refunded otherwise."""
     for case in order.cases:
         target = _target(case, "refund")
-        if target is not None and not lines_of_units(order, case.quantities):
+        if target is not None and not rest_of_case(order, case):
             last = next((each.refund_id for each in reversed(order.refunds) if each.of_charge), None)
             ended_now = {"status": target, "changed_at": at, "due_at": None, "refund_id": case.refund_id or last}
             order = _replaced(order, case.model_copy(update=ended_now))

@@ -213,10 +213,12 @@ def _receive_return(order: Order, command: Command, at: datetime) -> Order:
     if part_returned(order, command):
         case = next(each for each in received.cases if each not in order.cases)
         consent = f"the buyer's return {case.case_id} of {format_instant(case.opened_at)}"
-        reduction = Reduction(
-            quantities=dict(case.quantities), actor=command.actor, reason=reason, consent=consent, at=at
-        )
-        return _reduced(cases.closed(received, case.case_id, at), reduction)
+        ended = cases.closed(received, case.case_id, at)
+        # Items may have been cancelled since the return was asked for.
+        ordered = {line.sku: line.quantity for line in order.lines}
+        gone = {sku: min(units, ordered.get(sku, 0)) for sku, units in case.quantities.items() if ordered.get(sku)}
+        reduction = Reduction(quantities=gone, actor=command.actor, reason=reason, consent=consent, at=at)
+        return _reduced(ended, reduction) if gone else ended
     return cancelled(received, Cancellation(actor=command.actor, reason=reason, at=at, counts_in_rate=False))
 
 

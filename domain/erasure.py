@@ -27,7 +27,7 @@ def erased(order: Order, at: datetime) -> Order:
         request=order.request and order.request.model_copy(update=no_answer),
         cancellation=order.cancellation and order.cancellation.model_copy(update=no_note),
         reductions=tuple(each.model_copy(update={"consent": ERASED}) for each in order.reductions),
-        refunds=tuple(each.model_copy(update={"memo": None}) for each in order.refunds),
+        refunds=tuple(each.model_copy(update={"memo": None, "consent": None}) for each in order.refunds),
         cases=tuple(each.model_copy(update=no_answer) for each in order.cases),
         messages=tuple(each.model_copy(update={"text": None}) for each in order.messages),
         rating=order.rating and order.rating.model_copy(update={"comment": None}),

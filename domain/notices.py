@@ -19,6 +19,8 @@ def mail_due(mail: Mail, before: Order, after: Order) -> bool:
         return after.policy.seller.notify_sold
     if mail.kind is NoticeKind.REQUEST_DECLINED:
         return before.request is not None and before.request.status is RequestStatus.OPEN
+    if mail.kind is NoticeKind.ITEMS_CANCELLED:
+        return len(after.reductions) > len(before.reductions)
     if mail.kind is NoticeKind.REFUND_REQUESTED:
         anew = len(before.refunds) == len(after.refunds) and not after.item_by_item
         return not anew and any(each.amount_minor for each in after.refunds if each not in before.refunds)

@@ -324,7 +324,7 @@ class Order(Value):
         charged = self.payment.captured_at is not None and self.policy.settlement_window is not None
         unsettled = charged and self.settled_minor is None
         return self.rejected is not None or (
-            self.status in CLOSED and not kept and not unsettled and not self.refund_unpaid
+            self.status in CLOSED and not kept and not unsettled and not (self.item_by_item and self.refund_unpaid)
         )
 
     def line(self, sku: str) -> Line | None:

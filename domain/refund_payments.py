@@ -116,7 +116,7 @@ def _parts(order: Order, amount: int, sequence: int, at: datetime) -> tuple[Refu
 def with_cash_return(order: Order, outcome: Outcome, now: datetime) -> Order:
     """Add the cash that the provider pays back with a void or beside a charge, as a refund of its own (R7); once."""
     returned = outcome.cash_return
-    if returned is None or part_of(order, returned.reference) is not None:
+    if returned is None or any(_is_attempt_of(part, returned.reference) for part in _all_parts(order)):
         return order
     charged = outcome.result is Result.CAPTURED
     cancelled = CashReturnReason.ITEMS_CANCELLED if charged else CashReturnReason.ORDER_CANCELLED
@@ -150,6 +150,10 @@ def with_cash_return(order: Order, outcome: Outcome, now: datetime) -> Order:
         decline_code=returned.failure_code,
     )
     return moved(order.with_(refunds=(*order.refunds, refund)), told, now)
+
+
+def _is_attempt_of(part: RefundPart, reference: str) -> bool:
+    return part.reference == reference or part.reference.startswith(f"{reference}/")
 
 
 def _all_parts(order: Order) -> Iterable[RefundPart]:
@@ -242,9 +246,8 @@ def _news(order: Order, part: RefundPart, outcome: Outcome) -> bool:
     if part.status is RefundStatus.PAID:
         # What was paid can still come back from the bank; it does not become pending again.
         return outcome.result is Result.REFUND_FAILED
-    return (
-        part.status is not RefundStatus.FAILED or outcome.result is not Result.REFUND_PENDING or not order.item_by_item
-    )
+    # A failed one is over under its reference: it is tried again under another.
+    return part.status is not RefundStatus.FAILED or not order.item_by_item
 
 
 def _changed(

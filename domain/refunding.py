@@ -9,6 +9,7 @@ Policy: R1 to R4, S8.
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from domain.case import Case
 from domain.commands import RefundForm, RefundLineForm
 from domain.money import format_money
 from domain.order import Line, Order
@@ -95,6 +96,18 @@ def lines_of_units(order: Order, quantities: Mapping[str, int]) -> tuple[RefundL
     return tuple(_line(order, line, left[line.sku], units, shipping=True) for line, units in wanted if units > 0)
 
 
+def rest_of_case(order: Order, case: Case) -> tuple[RefundLine, ...]:
+    """Return the refund of what of a case has not been refunded under it yet."""
+    done = refunded_under(order, case)
+    return lines_of_units(order, {sku: units - done[sku] for sku, units in case.quantities.items()})
+
+
+def refunded_under(order: Order, case: Case) -> dict[str, int]:
+    """Return how many units of each item of a case have been refunded under it."""
+    made = [line for each in order.refunds if each.case_id == case.case_id for line in each.lines]
+    return {sku: sum(line.quantity for line in made if line.sku == sku) for sku in case.quantities}
+
+
 def planned(order: Order, form: RefundForm) -> tuple[RefundLine, ...] | Refusal:
     """Return the lines that a refund command comes to, or why it cannot be made."""
     lines: list[RefundLine] = []
@@ -102,7 +115,7 @@ def planned(order: Order, form: RefundForm) -> tuple[RefundLine, ...] | Refusal:
     case = next((each for each in order.cases if each.case_id == form.case_id), None)
     if not form.lines and form.shipping is None:
         if case is not None:
-            lines += lines_of_units(order, case.quantities)
+            lines += rest_of_case(order, case)
         else:
             lines += [_rest(line, left[line.sku]) for line in order.lines]
     for each in form.lines:
@@ -196,7 +209,9 @@ def refund_refusal(order: Order, form: RefundForm) -> Refusal | None:
     """Return why a refund command cannot be carried out, None when it can (R1 to R4)."""
     if order.payment.captured_at is None:
         return refuse(RefusalCode.NOT_CHARGED, number=order.number)
-    if sum(each.of_charge for each in order.refunds) >= MAX_REFUNDS:
+    # What a case is owed is paid whatever was refunded before; cases have a limit of their own.
+    owed = form.case_id is not None and order.item_by_item
+    if sum(each.of_charge for each in order.refunds) >= MAX_REFUNDS and not owed:
         return refuse(RefusalCode.REFUND_LIMIT, number=order.number, most=MAX_REFUNDS)
     lines = planned(order, form)
     if isinstance(lines, Refusal):

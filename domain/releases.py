@@ -1,7 +1,7 @@
-"""What the first release of the engine answered, for orders that were placed on it.
+"""What earlier releases of the engine answered, for orders that were placed on them.
 
-Such an order may have refused a command that is known today; when its history is replayed, it must refuse it again. An
-order of the first release is known by its policy snapshot, which has no retention period.
+Such an order may have refused a command that is taken today; when its history is replayed, it must refuse it again. An
+order of the first release is known by its policy snapshot, which has no retention period, one of the second by its revision.
 """
 
 from datetime import datetime
@@ -30,8 +30,19 @@ FIRST_COMMANDS = (
 _CHARGED = (Status.PARTIALLY_SHIPPED, Status.SHIPPED, Status.DELIVERED)
 
 
+_LATER_FIELDS = {"refund": ("consent",), "ship": ("expected_address",), "payment_event": ("fault",)}
+"""Fields that the commands got with the second revision of the rules; before, a command with one of them was unreadable."""
+
+
+def _has_later_field(order: Order, message: Message) -> bool:
+    payload = message.payload if isinstance(message.payload, dict) else {}
+    return not order.item_by_item and any(field in payload for field in _LATER_FIELDS.get(message.name, ()))
+
+
 def is_later_command(order: Order, message: Message) -> bool:
-    """Return whether an order of the first release would have refused the message as it stands, for want of a row."""
+    """Return whether an order of an earlier release would have refused the message: unreadable, or for want of a row."""
+    if _has_later_field(order, message):
+        return True
     if order.policy.retention_window is not None:
         return False
     if message.name not in FIRST_COMMANDS:
@@ -42,7 +53,9 @@ def is_later_command(order: Order, message: Message) -> bool:
 
 
 def receive_as_first(order: Order, message: Message, now: datetime) -> Verdict:
-    """Refuse a later command as the first release did: unknown, or not open in this state to this actor."""
+    """Refuse a later command as the release did that the order was placed on: unreadable, unknown, or not open to it."""
+    if _has_later_field(order, message):
+        return refuse_unread(order, message, refuse(RefusalCode.INVALID_COMMAND, errors="a field is unknown"), now)
     if message.name not in FIRST_COMMANDS:
         known = ", ".join(FIRST_COMMANDS)
         unknown = refuse(RefusalCode.UNKNOWN_COMMAND, number=order.number, name=message.name[:60], commands=known)

@@ -97,7 +97,12 @@ def _refund_line(draw: st.DrawFn) -> Json:
 
 @st.composite
 def _refund(draw: st.DrawFn) -> Json:
-    form: Json = {"reason": draw(st.sampled_from(RefundReason)).value, "memo": SECRET, **draw(_case_id())}
+    form: Json = {
+        "reason": draw(st.sampled_from(RefundReason)).value,
+        "memo": SECRET,
+        "consent": SECRET,
+        **draw(_case_id()),
+    }
     form["lines"] = draw(st.lists(_refund_line(), max_size=3, unique_by=lambda each: str(each["sku"])))
     if draw(st.booleans()):
         form["shipping"] = draw(_yen(520))

@@ -1,15 +1,11 @@
 """Chapter A where items, parcels and refunds are told apart: what a case is settled by, ended by, and free for again."""
 
-from typing import Any
-
 import pytest
 from domain_kit import DAY, PARCEL, SECOND, T0, Json, Scene, code, delivered, shipped, unshipped
 from refund_kit import refund, refused
 
-from domain.effects import NoticeKind, PayRefund, Result
-from domain.movements import MovementKind, movements
-from domain.order import Actor, Flag, Status
-from domain.views import buyer_view, history_view, view
+from domain.effects import NoticeKind
+from domain.order import Flag, Status
 
 A1: Json = {"lines": [{"sku": "A", "quantity": 1}]}
 A2: Json = {"lines": [{"sku": "A", "quantity": 2}]}
@@ -41,6 +37,13 @@ def in_two_parcels(first: Json, second: Json) -> Scene:
     return scene.settle()
 
 
+def scene_of_one() -> Scene:
+    """Return a shipped order of which one A is reported missing."""
+    scene = shipped()
+    scene.send("report_not_received", **A1)
+    return scene
+
+
 # What settles a case.
 
 
@@ -66,6 +69,82 @@ def test_a_case_stays_owed_until_all_of_it_is_refunded(part: Json) -> None:
     assert (cases(scene), Flag.REFUND_DUE in scene.order.flags) == ([("return", "refunded", {"A": 2})], False)
     assert sum(each.quantity for each in scene.order.refunds[-1].lines) in (1, 2)
     assert scene.order.cases[0].refund_id == "R2"
+
+
+@pytest.mark.rule("A3", "R2", "R6")
+def test_a_case_of_some_units_is_settled_by_their_refund_and_paid_once() -> None:
+    """One of two came back and is refunded: the case is over, and the same refund again is refused; the other stays the buyer's."""
+    scene = received(delivered(), A1)
+    assert refund(scene, "buyer_return", case_id="K1") is None
+    assert cases(scene) == [("return", "refunded", {"A": 1})]
+    paid = scene.order.refunds[0].amount_minor
+    for fields in ({}, A1):
+        again = refused(scene, "refund", "seller", reason="buyer_return", case_id="K1", **fields)
+        assert again.code == "CASE_NOT_OPEN_TO_THIS"
+    assert (len(scene.order.refunds), paid) == (1, scene.settle().partners.given_back)
+    assert scene.at(T0 + 99 * DAY).status is Status.DELIVERED
+    scene.partners.settle_refund(scene.order.refunds[0].parts[0].reference)
+    assert scene.at(T0 + 199 * DAY).settle().at(T0 + 399 * DAY).status is Status.COMPLETED
+
+
+@pytest.mark.rule("A6", "R2")
+def test_a_claim_after_the_refund_of_some_units_pays_no_others() -> None:
+    """One of two A is missing: refunded, the report is over, and no claim pays for the A that has arrived."""
+    scene = scene_of_one()
+    assert refund(scene, "not_received", case_id="K1") is None
+    assert cases(scene) == [("not_received", "refunded", {"A": 1})]
+    assert code(scene, "open_claim") == "NO_SUCH_CASE"
+    both = shipped()
+    refusal = refused(scene_of_one(), "refund", "seller", reason="not_received", case_id="K1", **A2)
+    assert (refusal.code, "is about 1 of A, not about 2" in refusal.message) == ("NOT_IN_CASE", True)
+    both.send("report_not_received", **A2)
+    assert refund(both, "not_received", case_id="K1", **A1) is None
+    both.send("open_claim")
+    assert code(both, "grant_claim", "operator") is None
+    assert [sum(line.quantity for line in each.lines) for each in both.order.refunds] == [1, 1]
+
+
+@pytest.mark.rule("A1", "A3", "R2")
+def test_a_case_whose_money_has_gone_back_otherwise_can_be_ended() -> None:
+    """Sums without the case, or several for its items, leave nothing to pay: the case ends, and the order with it."""
+    scene = shipped()
+    scene.send("request_cancellation", **A2)
+    scene.send("open_cancellation", "seller")
+    scene.send("approve_cancellation", "operator")
+    shipping = {"amount_minor": 400, "currency": "JPY"}
+    all_of_it = [{"sku": "A", "amount": {"amount_minor": 2000, "currency": "JPY"}}]
+    assert refund(scene, lines=all_of_it, shipping=shipping) is None
+    assert refund(scene, case_id="K1") is None
+    assert cases(scene)[0][1] == "refunded"
+    lumps = received(delivered(), {"lines": [*A2["lines"], *B1["lines"]]})
+    for sku, amount in (("A", 2000), ("B", 500)):
+        lump = [{"sku": sku, "amount": {"amount_minor": amount, "currency": "JPY"}}]
+        assert refund(lumps, "buyer_return", case_id="K1", lines=lump) is None
+    assert cases(lumps)[0][1] == "refunded"
+
+
+@pytest.mark.rule("A3", "R2")
+def test_what_a_case_is_owed_is_paid_whatever_was_refunded_before() -> None:
+    """Fifty refunds of a yen use up an order's refunds; a return that came back is refunded all the same."""
+    scene = received(delivered(), A1)
+    yen: Json = {"lines": [{"sku": "B", "amount": {"amount_minor": 1, "currency": "JPY"}}]}
+    for _ in range(50):
+        assert refund(scene, **yen) is None
+    assert refund(scene, **yen) == "REFUND_LIMIT"
+    assert refund(scene, "buyer_return", case_id="K1") is None
+
+
+@pytest.mark.rule("A3", "C11")
+def test_a_return_of_items_that_were_cancelled_meanwhile_takes_nothing_away() -> None:
+    """B is returned unconfirmed and cancelled before it came back: received, the return is over, and nothing is cancelled twice."""
+    scene = unshipped()
+    scene.send("request_return", **B1)
+    scene.send("authorize_return", "seller")
+    scene.send("cancel_items", "seller", consent="by mail", **B1)
+    told = len(scene.mails(NoticeKind.ITEMS_CANCELLED))
+    assert code(scene, "receive_return", "seller") is None
+    assert (len(scene.order.reductions), len(scene.mails(NoticeKind.ITEMS_CANCELLED))) == (1, told)
+    assert cases(scene) == [("return", "closed", {"B": 1})]
 
 
 @pytest.mark.rule("A3", "R2")
@@ -218,140 +297,3 @@ def test_a_part_that_came_back_unconfirmed_leaves_the_rest_to_be_shipped() -> No
     assert scene.partners.charged == scene.order.total_minor
     whole = received(unshipped(), {})
     assert whole.status is Status.CANCELLED
-
-
-# Refunds.
-
-
-@pytest.mark.rule("S7", "R7")
-def test_a_payment_that_a_bank_sends_back_is_in_the_ledger() -> None:
-    """Paid, sent back, paid again: each is a movement of its own, and what is owed to the buyer is owed until the last."""
-    scene = delivered().answer(Result.REFUND_PAID)
-    refund(scene, **B1)
-    scene.settle()
-    first = scene.order.refunds[0].parts[0].reference
-    scene.partners.refunds[first].result = Result.REFUND_FAILED
-    scene.at(T0 + 9 * DAY).hear(first)
-    assert Flag.REFUND_FAILED in scene.order.flags
-    scene.at(T0 + 10 * DAY).send("retry_refund", "operator", refund_id="R1")
-    assert scene.mails(NoticeKind.REFUND_REQUESTED).count("buyer") == 2
-    scene.settle()
-    second = scene.order.refunds[0].parts[0].reference
-    scene.partners.settle_refund(second)
-    scene.hear(second)
-    found = [(each.kind, each.movement_id.partition("/")[2]) for each in movements(scene.order)][2:]
-    assert found == [
-        (MovementKind.REFUND_PAID, "refund/R1/card"),
-        (MovementKind.REFUND_RETURNED, "refund/R1/card/returned/1"),
-        (MovementKind.REFUND_PAID, "refund/R1/card/2"),
-    ]
-    assert all(each.is_balanced for each in movements(scene.order))
-    assert scene.order.refunds[0].parts[0].paid_at == T0 + 10 * DAY
-
-
-@pytest.mark.rule("R6", "R7")
-def test_an_answer_that_was_overtaken_changes_nothing() -> None:
-    """That a refund is pending is known before that it failed: told late, it does not hide the failure."""
-    scene = delivered()
-    refund(scene, **B1)
-    part = scene.order.refunds[0].parts[0]
-    pending = scene.partners.perform(next(e for e in scene.effects if isinstance(e, PayRefund)), scene.now)
-    scene.partners.settle_refund(part.reference, paid=False)
-    scene.hear(part.reference)
-    scene.decide(pending)
-    assert scene.order.refunds[0].status.value == "failed"
-    assert code(scene, "retry_refund", "seller", refund_id="R1") is None
-
-
-@pytest.mark.rule("S8", "R3", "A7")
-def test_the_buyers_consent_is_kept_with_a_refund() -> None:
-    """What is refunded instead of shipped: when and how the buyer agreed is on the refund, until it is erased."""
-    scene = in_two_parcels(A2, B1)
-    assert refund(scene, "goodwill", consent="by mail of 1 March", **B1) is None
-    assert scene.order.refunds[0].consent == "by mail of 1 March"
-    assert "mail of 1" not in scene.last.detail
-
-
-@pytest.mark.rule("A6")
-def test_a_date_to_wait_for_is_judged_when_it_is_read() -> None:
-    """A seller's answer that was under way for days cannot ask the buyer to wait until a day that is past."""
-    scene = shipped()
-    scene.send("report_not_received")
-    scene.at(T0 + 5 * DAY)
-    until: dict[str, Any] = {"until": (T0 + 2 * DAY).isoformat()}
-    refusal = scene.send("ask_to_wait", "seller", T0 + DAY, **until)
-    assert refusal is not None
-    assert (refusal.code, refusal.rule) == ("INSTANT_OUT_OF_RANGE", "A6")
-
-
-# Who sees what.
-
-
-@pytest.mark.rule("P5")
-def test_the_sellers_history_tells_nothing_of_the_payment() -> None:
-    """Another card with points, refused or not, and the provider's hints: the seller sees that they were, and no more."""
-    scene = unshipped().answer(Result.DECLINED)
-    scene.send("ship", "seller", **PARCEL)
-    scene.send("pay_again", card="card-new", points_minor=99_999)
-    scene.send("pay_again", card="card-new", points_minor=600)
-    scene.settle()
-    scene.send("ship", "seller", **PARCEL)
-    refund(scene)
-    scene.settle()
-    for part in scene.order.refunds[0].parts:
-        scene.hear(part.reference)
-    told = " ".join(each.model_dump_json() for each in history_view(scene.order.history, Actor.SELLER))
-    assert "pay_again" in told
-    assert not [word for word in ("600", "99999", "99,999", "points", "/refund/", "/authorize") if word in told]
-    own = " ".join(each.model_dump_json() for each in history_view(scene.order.history, Actor.OPERATOR))
-    assert "600" in own
-
-
-@pytest.mark.rule("V6", "S7", "G4")
-def test_the_buyer_knows_the_seller_by_its_alias() -> None:
-    """The buyer's view has the seller's alias for its mail address, and neither the ledger nor why the order was reviewed."""
-    scene = shipped()
-    seen = view(scene.order, scene.now, Actor.BUYER)
-    assert seen == buyer_view(view(scene.order, scene.now))
-    assert seen.seller.email != scene.order.policy.seller.email
-    assert seen.seller.email.startswith("seller-")
-    assert (seen.movements, seen.review, seen.available_at) == ((), None, None)
-    assert seen.payment is not None
-
-
-@pytest.mark.rule("C12", "V6")
-def test_a_question_that_was_never_delivered_cancels_nothing() -> None:
-    """The buyer's mail server refuses the question for good: no answer is waited for, the seller is told, it is in the history."""
-    scene = unshipped()
-    by = (T0 + 2 * DAY).isoformat()
-    scene.send("send_message", "seller", text="Which colour?", answer_by=by)
-    asked = next(each for each in scene.notices if each.kind is NoticeKind.MESSAGE)
-    scene.not_delivered(asked)
-    assert (scene.order.answer_by, scene.order.flags) == (None, frozenset({Flag.MAIL_REFUSED}))
-    assert scene.mails(NoticeKind.MESSAGE_UNDELIVERED) == ["seller"]
-    assert (scene.last.accepted, scene.last.detail) == (False, "mail refused for good: message to the buyer")
-    assert scene.at(T0 + 2 * DAY).status is Status.UNSHIPPED
-
-
-@pytest.mark.rule("C12")
-def test_a_refused_mail_about_something_else_leaves_the_question_open() -> None:
-    """Only the question itself, and the newest one, stops the clock when it could not be delivered."""
-    scene = unshipped()
-    by = (T0 + 2 * DAY).isoformat()
-    scene.send("send_message", "seller", text="Which size?", answer_by=by)
-    first = scene.notices[-1]
-    scene.send("send_message", "seller", text="Which colour?", answer_by=by)
-    confirmation = next(each for each in scene.notices if each.kind is NoticeKind.ORDER_CONFIRMATION)
-    for lost in (first, confirmation):
-        scene.not_delivered(lost)
-        assert scene.order.answer_by is not None
-    assert scene.at(T0 + 2 * DAY).cancellation.reason == "no_answer"
-
-
-@pytest.mark.rule("C6")
-def test_the_official_way_is_told_to_whom_asked() -> None:
-    """The ready reply to a wish to cancel needs a wish."""
-    scene = unshipped()
-    assert refused(scene, "send_message", "seller", template="how_to_cancel").code == "TEMPLATE_NOT_OFFERED"
-    scene.send("send_message", text="Please cancel", topic="cancellation_wish")
-    assert code(scene, "send_message", "seller", template="how_to_cancel") is None

@@ -197,6 +197,16 @@ class Life(RuleBasedStateMachine):
                 assert card_left == 0
 
     @invariant()
+    def a_case_pays_for_its_own_units(self) -> None:
+        """Under no case more units of an item are refunded than it is about."""
+        order = self.scene.order
+        for case in order.cases:
+            made = [line for each in order.refunds if each.case_id == case.case_id for line in each.lines]
+            units = Counter({sku: sum(line.quantity for line in made if line.sku == sku) for sku in case.quantities})
+            assert all(units[sku] <= case.quantities[sku] for sku in units), case
+            assert {line.sku for line in made if line.quantity} <= case.quantities.keys()
+
+    @invariant()
     def cash_that_is_not_charged_goes_back(self) -> None:
         """Whatever was paid at a store is held, charged or going back, told to the buyer, and no more than was paid."""
         order, partners = self.scene.order, self.scene.partners
