@@ -52,9 +52,11 @@ def _subjects(kind: NoticeKind, before: Order, after: Order) -> list[str | None]
     if kind is NoticeKind.CASE_OPENED:
         return [each.case_id for each in changed]
     if kind is NoticeKind.CASE_CHANGED:
-        # A case that a refund settles is told of by the refund.
+        # A case that a refund settles is told of by the refund, and so is what gives way to it.
         paid = {each.case_id for each in after.refunds if each not in before.refunds}
-        return [e.case_id for e in changed if e.status is not CaseStatus.REFUNDED or e.case_id not in paid]
+        over = {CaseStatus.CLOSED} if paid and after.item_by_item else set()
+        told = (e for e in changed if e.status is not CaseStatus.REFUNDED or e.case_id not in paid)
+        return [e.case_id for e in told if e.status not in over]
     return [None]
 
 

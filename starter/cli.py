@@ -63,7 +63,7 @@ def show(
         if as_json:
             output.print_json(console, {"order": order, "history": entries})
         else:
-            console.print(output.order_panel(order, entries, order_url(number)))
+            output.print_order(console, order, entries, order_url(number))
 
     run(work)
 
@@ -106,7 +106,7 @@ def watch(number: Number) -> None:
                     order, entries = await client.order(number), await client.history(number)
                     # What is new comes first: a terminal that is too small cuts off the end.
                     newest = output.history_table(entries[-NEWEST:])
-                    live.update(Group(newest, output.order_panel(order, url=order_url(number))), refresh=True)
+                    live.update(Group(newest, output.order_panel(order)), refresh=True)
                     if order.status in CLOSED or found.status is not WorkflowExecutionStatus.RUNNING:
                         return
                 await asyncio.sleep(0.3)
@@ -144,7 +144,7 @@ def travel(
             output.print_json(console, {"order": order, "history": entries})
         else:
             console.print(f"order {number} is {format_duration(ahead)} further on")
-            console.print(output.order_panel(order, entries, order_url(number)))
+            output.print_order(console, order, entries, order_url(number))
 
     run(work)
 

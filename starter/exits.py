@@ -58,6 +58,13 @@ def tell_refusal(refusal: Refusal) -> None:
     problems.print(f"  → {_plain(refusal.remedy)}  [dim]\\[{refusal.rule}][/]", soft_wrap=True)
 
 
+def as_object(error: RefusedError | InputError) -> dict[str, Any]:
+    """Return what --json prints of an error: a refusal by policy, or what was wrong with the input."""
+    if isinstance(error, RefusedError):
+        return error.refusal.model_dump(mode="json")
+    return {"error": ERRORS[BAD_INPUT], "message": str(error)}
+
+
 def _plain(text: str) -> str:
     return text.replace("[", "\\[")
 

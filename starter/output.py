@@ -18,7 +18,7 @@ from domain.deadlines import SUMMARIES, DeadlineName
 from domain.message import OrderMessage
 from domain.money import format_money
 from domain.order import HistoryEntry, Status
-from domain.payment_state import Payment
+from domain.payment_state import Payment, PaymentStatus
 from domain.refund import Refund, RefundStatus
 from domain.views import OrderView
 from starter.client import Listed
@@ -62,7 +62,16 @@ def countdown(at: datetime, now: datetime) -> str:
     return f"in {format_duration(at - now)}"
 
 
-def order_panel(order: OrderView, entries: Iterable[HistoryEntry] = (), url: str | None = None) -> RenderableType:
+def print_order(
+    console: Console, order: OrderView, entries: Iterable[HistoryEntry] = (), url: str | None = None
+) -> None:
+    """Print an order and where it is in the Temporal UI, on a line that nothing breaks, so that it can be opened or copied."""
+    console.print(order_panel(order, entries))
+    if url:
+        console.print(f"in the Temporal UI: {url}", soft_wrap=True)
+
+
+def order_panel(order: OrderView, entries: Iterable[HistoryEntry] = ()) -> RenderableType:
     """Show an order: state, money, windows with countdowns, history."""
     facts = Table(
         box=box.SIMPLE,
@@ -74,11 +83,10 @@ def order_panel(order: OrderView, entries: Iterable[HistoryEntry] = (), url: str
     facts.add_column(overflow="fold")
     for name, value in _facts(order):
         facts.add_row(name, value)
-    if url:
-        facts.add_row("in the Temporal UI", url)
     parts: list[RenderableType] = [facts, _lines(order), _windows(order)]
     listed = list(entries)
-    return Group(*parts, history_table(listed)) if listed else Group(*parts)
+    parts += [history_table(listed)] if listed else []
+    return Group(*parts)
 
 
 def _facts(order: OrderView) -> Iterable[tuple[str, str]]:
@@ -143,7 +151,12 @@ def _payment(order: OrderView, paid: Payment) -> Iterable[tuple[str, str]]:
     yield "payment", f"{paid.method}, {paid.status}{declined}; authorised {held}{points}, charged {charged}"
     if paid.number is not None:
         due = f", until {format_instant(paid.due_at)}" if paid.due_at else ""
-        yield "payment number", f"[bold]{paid.number}[/], at a convenience store{due}"
+        told = {
+            PaymentStatus.AWAITING: f"[bold]{paid.number}[/], at a convenience store{due}",
+            PaymentStatus.AUTHORIZED: f"{paid.number}, paid",
+            PaymentStatus.CAPTURED: f"{paid.number}, paid",
+        }
+        yield "payment number", told.get(paid.status, f"{paid.number}, no longer valid")
 
 
 def _afterwards(order: OrderView) -> Iterable[tuple[str, str]]:

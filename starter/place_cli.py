@@ -15,7 +15,7 @@ from starter import carts, output
 from starter.client import InputError, OrderClient, RefusedError, UnreachableError
 from starter.command_cli import AsJson
 from starter.documents_cli import Language
-from starter.exits import console, problems, run
+from starter.exits import as_object, console, problems, run
 from starter.session import open_client, order_url
 from starter.shop import numbered
 
@@ -80,11 +80,7 @@ def _placements(
 
 async def _place_one(client: OrderClient, placement: Placement, as_json: bool) -> None:
     placed = await client.place(placement)
-    if placement.payment.method is PaymentMethod.KONBINI:
-        with suppress(UnreachableError, TimeoutError):
-            await asyncio.wait_for(numbered(client, placed.number), PATIENCE)
-    else:
-        await client.settled(placed.number)
+    await _decided(client, placement, placed.number)
     try:
         order = await asyncio.wait_for(client.order(placed.number), PATIENCE)
     except (UnreachableError, TimeoutError):
@@ -98,7 +94,16 @@ async def _place_one(client: OrderClient, placement: Placement, as_json: bool) -
     if order is None:
         console.print(f"received: order {placed.number} will be decided once a worker takes it up", soft_wrap=True)
     else:
-        console.print(output.order_panel(order, url=order_url(placed.number)))
+        output.print_order(console, order, url=order_url(placed.number))
+
+
+async def _decided(client: OrderClient, placement: Placement, number: str) -> None:
+    """Wait, for a moment, until a placement is decided; raises RefusedError where the order was refused."""
+    if placement.payment.method is PaymentMethod.KONBINI:
+        with suppress(UnreachableError, TimeoutError):
+            await asyncio.wait_for(numbered(client, number), PATIENCE)
+    else:
+        await client.settled(number)
 
 
 async def _place_many(client: OrderClient, placements: list[Placement], as_json: bool) -> None:
@@ -110,14 +115,18 @@ async def _place_many(client: OrderClient, placements: list[Placement], as_json:
         async def one(placement: Placement) -> None:
             async with gate:
                 try:
-                    placed.append((await client.place(placement)).number)
+                    number = (await client.place(placement)).number
+                    await _decided(client, placement, number)
+                    placed.append(number)
                 except (RefusedError, InputError) as error:
                     failures.append((placement.order_number, error))
             progress.advance(task)
 
         await asyncio.gather(*(one(each) for each in placements))
     if as_json:
-        output.print_json(console, {"placed": placed, "failed": {number: str(error) for number, error in failures}})
+        output.print_json(
+            console, {"placed": placed, "failed": {number: as_object(error) for number, error in failures}}
+        )
     else:
         console.print(f"{len(placed)} orders placed, {len(failures)} not")
         for number, error in failures:

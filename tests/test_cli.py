@@ -215,7 +215,7 @@ async def test_many_orders_are_placed_and_each_failure_is_told(cli: Cli, live: L
     ran = await cli.call("place", "--file", file(tmp_path, mixed), "--json")
     assert ran.code == 3
     assert json.loads(ran.out)["placed"] == [payloads[0]["order_number"]]
-    assert "ORDER_NUMBER_TAKEN" in json.loads(ran.out)["failed"][payloads[1]["order_number"]]
+    assert json.loads(ran.out)["failed"][payloads[1]["order_number"]]["code"] == "ORDER_NUMBER_TAKEN"
 
 
 @pytest.mark.rule("P4")

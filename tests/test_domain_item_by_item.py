@@ -225,10 +225,13 @@ def test_a_parcel_that_comes_back_ends_what_was_open_on_it() -> None:
         scene = shipped()
         scene.send(opening)
         scene.send(step, "seller" if step == "open_cancellation" else "buyer")
+        told = len(scene.notices)
         assert code(scene, "return_to_sender", "system", reason="refused") is None
         assert [each[1] for each in cases(scene)] == ["closed", "refunded"]
         refunded = scene.order.refunds[0]
         assert (refunded.reason, refunded.deducted_minor > 0, refunded.case_id) == ("undeliverable", True, "K2")
+        # The refund's mail tells it; "the parcel has arrived after all" would be untrue.
+        assert "K1" not in {each.subject_id for each in scene.notices[told:]}
     part = shipped()
     part.send("request_cancellation", **A2)
     assert code(part, "return_to_sender", "system", reason="refused", lines=[*A1["lines"], *B1["lines"]]) is None
