@@ -95,9 +95,12 @@ def _amounts(numbers: list[str], saved: list[str], each: int | None, *, no_savin
             "no-saving: --saved and --saved-each say what goes back; leave them out, or leave --no-saving out"
         )
     found = dict.fromkeys(numbers, 0 if no_saving else each)
-    errors = []
+    errors, named = [], set()
     for text in saved:
         number, _, amount = text.partition("=")
+        if number in named:
+            errors.append(f"saved: order {number} is named twice; name it once")
+        named.add(number)
         if not amount.isascii() or not amount.isdigit():
             errors.append(f"saved: {text!r} is not ORDER=AMOUNT; write for example 503-1234567-1234567=500")
         elif number not in numbers:

@@ -241,11 +241,14 @@ def _phone(order: OrderView) -> str:
 
 def _lines(order: OrderView) -> Table:
     table = Table(box=box.SIMPLE, title="items", title_justify="left")
-    for name in ("sku", "title", "ordered", "shipped", "price each"):
-        table.add_column(name, justify="right" if name in ("ordered", "shipped", "price each") else "left")
+    # Only an order of which something was refunded instead of shipped has the column that tells it (S8).
+    dropped = ("not shipped",) if any(line.cancelled for line in order.lines) else ()
+    for name in ("sku", "title", "ordered", "shipped", *dropped, "price each"):
+        table.add_column(name, justify="left" if name in ("sku", "title") else "right")
     for line in order.lines:
         price = format_money(line.unit_price_minor, order.currency)
-        table.add_row(line.sku, escape(line.title), str(line.quantity), str(line.shipped), price)
+        gone = (str(line.cancelled),) if dropped else ()
+        table.add_row(line.sku, escape(line.title), str(line.quantity), str(line.shipped), *gone, price)
     return table
 
 

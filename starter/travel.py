@@ -29,9 +29,9 @@ async def travel(client: OrderClient, number: str, duration: timedelta) -> tuple
     stack = embedded_stack()
     if stack is None or client.temporal.service_client.config.target_host != stack.temporal:
         raise InputError("travel: this is not the embedded stack, and elsewhere no clock is moved; run `starter stack`")
-    known = {entry.seq for entry in await client.history(number)}
     if (await client.describe(number)).status is not WorkflowExecutionStatus.RUNNING:
         raise InputError(f"travel: order {number} is closed; its clock stands still")
+    known = {entry.seq for entry in await client.history(number)}
     await advance(client, number, duration)
     entries = [entry for entry in await client.history(number) if entry.seq not in known]
     return await client.order(number), entries

@@ -343,6 +343,7 @@ async def test_what_a_combined_parcel_saves_is_said_of_each_order(cli: Cli, live
     bad_input(await cli.call(*both), f"{told} {first}, {second} saves", remedy)
     bad_input(await cli.call(*both, "--saved", f"{first}=500"), f"{told} {second} saves", remedy)
     bad_input(await cli.call(*both, "--saved", "500"), "is not ORDER=AMOUNT")
+    bad_input(await cli.call(*both, "--saved", f"{first}=5", "--saved", f"{first}=6"), f"order {first} is named twice")
     bad_input(await cli.call(*both, "--saved-each", "500", "--no-saving"), "no-saving: --saved and --saved-each say")
     assert [(await live.order(number)).status for number in (first, second)] == [Status.UNSHIPPED] * 2
     ran = await cli.call(*both, "--saved", f"{first}=500", "--saved", f"{second}=0")

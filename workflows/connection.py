@@ -50,7 +50,7 @@ async def begin_order(client: Client, task_queue: str, place: PlaceOrder) -> Wor
         OrderInput(place=place),
         known_as=order_id(placement.order_number),
         content=placement.content(),
-        told=f"{units} units, {total}, seller {placement.seller_id}",
+        told=f"{units} {'unit' if units == 1 else 'units'}, {total}, seller {placement.seller_id}",
         search_attributes=first_attributes(place),
     )
 
