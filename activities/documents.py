@@ -109,15 +109,19 @@ class _Pen:
     language: str
 
     def gettext(self, text: str) -> str:
+        """Return `text` in the language; as it is where there is no translation."""
         return _catalogue(self.language).get(text, text)
 
     def money(self, minor: int) -> str:
+        """Write an amount, in minor units of the order's currency."""
         return format_money(minor, self.order.currency, self.language)
 
     def when(self, instant: datetime) -> str:
+        """Write an instant in the order's time zone."""
         return format_when(instant, self.order.timezone, self.language)
 
     def title(self, sku: str) -> str:
+        """Return the title of an item of the order, its sku where it is no longer on it."""
         return next((line.title for line in self.order.lines if line.sku == sku), sku)
 
 

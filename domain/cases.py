@@ -169,7 +169,7 @@ def step_refusal(order: Order, name: str, command: Command, at: datetime) -> Ref
         names = ", ".join(event for kind, source, event in _TARGETS if (kind, source) == (known.kind, known.status))
         return refuse(
             RefusalCode.CASE_NOT_OPEN_TO_THIS,
-            rule,
+            rule or next(row.rule for row in CASE_ROWS if row.kind is known.kind),
             number=order.number,
             case_id=case_id,
             kind=known.kind.value,

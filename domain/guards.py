@@ -352,9 +352,7 @@ def no_row_refusal(order: Order, name: str, actor: Actor) -> Refusal:  # noqa: P
         verified_at = format_instant(order.verified_at)
         return refuse(RefusalCode.ALREADY_VERIFIED, number=order.number, verified_at=verified_at)
     if order.status in OPEN:
-        ships = actor in (Actor.SELLER, Actor.OPERATOR)
-        remedy = "confirm the shipment first" if ships else "wait until it is shipped, or cancel it"
-        return refuse(RefusalCode.NOT_SHIPPED, number=order.number, remedy=remedy)
+        return refuse(RefusalCode.NOT_SHIPPED, number=order.number)
     if name == "ship":
         last = format_instant(order.shipments[-1].confirmed_at)
         return refuse(RefusalCode.NOTHING_TO_SHIP, number=order.number, confirmed_at=last)

@@ -88,7 +88,11 @@ REFUSALS: dict[RefusalCode, RefusalText] = {
         "say `deliver` when it arrives, or `refund` what is not to be sent",
         "S1",
     ),
-    _R.NOT_SHIPPED: RefusalText("no shipment of order {number} is on its way", "{remedy}", "S1"),
+    _R.NOT_SHIPPED: RefusalText(
+        "no shipment of order {number} is on its way",
+        "come back once the shipment is confirmed; until then the order can be cancelled",
+        "S1",
+    ),
     _R.ALREADY_DELIVERED: RefusalText(
         "order {number} was delivered at {delivered_at}", "a buyer who no longer wants it returns it", "A9"
     ),

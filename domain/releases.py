@@ -52,7 +52,7 @@ def is_later_command(order: Order, message: Message) -> bool:
     return wish or (message.name == "cancel" and actor == Actor.SYSTEM)
 
 
-def receive_as_first(order: Order, message: Message, now: datetime) -> Verdict:
+def receive_as_before(order: Order, message: Message, now: datetime) -> Verdict:
     """Refuse a later command as the release did that the order was placed on: unreadable, unknown, or not open to it."""
     if _has_later_field(order, message):
         return refuse_unread(order, message, refuse(RefusalCode.INVALID_COMMAND, errors="a field is unknown"), now)

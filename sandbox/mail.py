@@ -17,7 +17,7 @@ from aiosmtpd.smtp import SMTP
 from sandbox.mail_box import Mailbox
 from sandbox.mail_pages import create_app
 from sandbox.mail_smtp import Receiver
-from sandbox.serving import announce, end_on_signals
+from sandbox.serving import announce, end_on_signals, port_number
 
 MAX_MAIL_BYTES = 1024 * 1024
 
@@ -46,8 +46,8 @@ async def serve(host: str, smtp_port: int, http_port: int, mailbox: Mailbox, por
 def _read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m sandbox.mail", description="The sandbox's mail server.")
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--smtp-port", type=int, default=0, help="0 (default) takes a free port")
-    parser.add_argument("--http-port", type=int, default=0, help="0 (default) takes a free port")
+    parser.add_argument("--smtp-port", type=port_number, default=0, help="0 (default) takes a free port")
+    parser.add_argument("--http-port", type=port_number, default=0, help="0 (default) takes a free port")
     parser.add_argument("--directory", type=Path, required=True, help="where the mails are kept, made where missing")
     parser.add_argument("--port-file", type=Path, help='file to write {"smtp": p, "http": p} to once both listen')
     return parser.parse_args()

@@ -32,7 +32,7 @@ from sandbox.provider_routes import Parts, router
 from sandbox.provider_store import Ledger
 from sandbox.provider_tables import Wait
 from sandbox.provider_webhooks import Courier, Outbox
-from sandbox.serving import announce, end_on_signals
+from sandbox.serving import announce, end_on_signals, port_number
 
 _logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def _report_end(background: asyncio.Task[None]) -> None:
 def _read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m sandbox.provider", description="The sandbox's payment provider.")
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=0, help="0 (default) takes a free port")
+    parser.add_argument("--port", type=port_number, default=0, help="0 (default) takes a free port")
     parser.add_argument("--database", type=Path, required=True, help="SQLite file, made where it is missing")
     parser.add_argument("--port-file", type=Path, help="file to write the port to once the provider listens")
     usual = Delays()

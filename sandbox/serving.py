@@ -1,9 +1,17 @@
 """What every server of this folder does: say where it listens, and end cleanly when it is told to."""
 
+import argparse
 import signal
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
+
+
+def port_number(text: str) -> int:
+    """Read a port, 0 for a free one; raises ArgumentTypeError for any other number."""
+    if not (text.isascii() and text.isdigit() and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; give 0 to 65535, 0 for a free one")
+    return int(text)
 
 
 def announce(line: str, port_file: Path | None, ports: str) -> None:

@@ -14,7 +14,7 @@ from rich.live import Live
 from temporalio.client import WorkflowExecutionStatus
 
 from domain.base import format_duration
-from domain.order import CLOSED, Actor, Status
+from domain.order import CLOSED, Actor, Flag, Status
 from starter import documents_cli, joint_cli, message_cli, money_cli, output, place_cli, refund_cli, stock_cli
 from starter.client import InputError
 from starter.command_cli import LOCAL, ORDERS, SELLERS, AsJson, Number, View, Viewer, duration, register
@@ -73,15 +73,16 @@ def list_orders(
     status: Annotated[Status | None, typer.Option(help="Only orders in this state.")] = None,
     seller: Annotated[str | None, typer.Option(help="Only orders of this seller.")] = None,
     deadline: Annotated[str | None, typer.Option(help="Only orders that change by themselves within, like 7d.")] = None,
+    flag: Annotated[Flag | None, typer.Option(help="Only orders that show this, like refund_failed.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """List orders by state, seller or deadline, the newest first."""
+    """List orders by state, seller, deadline or flag, the newest first."""
     before = datetime.now(UTC) + _duration(deadline) if deadline else None
 
     async def work() -> None:
         client = await open_client()
-        found = [each async for each in client.orders(status, seller, before, limit)]
+        found = [each async for each in client.orders(status, seller, before, limit, flag)]
         if as_json:
             output.print_json(console, [vars(each) for each in found])
         else:

@@ -267,8 +267,9 @@ class OrderClient:
         seller_id: str | None = None,
         deadline_before: datetime | None = None,
         limit: int = 50,
+        flag: Flag | None = None,
     ) -> AsyncIterator[Listed]:
-        """Yield orders by state, seller or next deadline, the newest first, `limit` at most."""
+        """Yield orders by state, seller, next deadline or flag, the newest first, `limit` at most."""
         clauses = ["WorkflowType = 'order'", "ExecutionStatus != 'Failed'"]
         if status is not None:
             clauses.append(f"OrderStatus = '{status.value}'")
@@ -276,6 +277,8 @@ class OrderClient:
             clauses.append(f"OrderSeller = '{seller_id.replace(chr(39), '')}'")
         if deadline_before is not None:
             clauses.append(f"OrderNextDeadline < '{deadline_before.isoformat()}'")
+        if flag is not None:
+            clauses.append(f"{FLAGS.name} = '{flag.value}'")
         try:
             async for each in self.temporal.list_workflows(" AND ".join(clauses), limit=limit):
                 found = each.typed_search_attributes

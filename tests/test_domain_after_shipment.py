@@ -11,7 +11,7 @@ from domain.erasure import erased
 from domain.journal import Message
 from domain.movements import MovementKind, movements
 from domain.order import Actor, Flag, Status
-from domain.releases import is_later_command, receive_as_first
+from domain.releases import is_later_command, receive_as_before
 from domain.views import buyer_view, history_view, view
 
 A1: Json = {"lines": [{"sku": "A", "quantity": 1}]}
@@ -180,7 +180,7 @@ def test_a_field_that_an_earlier_release_did_not_know_is_refused_when_its_histor
     before = now.with_(policy=now.policy.model_copy(update={"revision": 1}))
     message = Message(name=name, payload=fields, message_id="m")
     assert (is_later_command(before, message), is_later_command(now, message)) == (True, False)
-    verdict = receive_as_first(before, message, T0)
+    verdict = receive_as_before(before, message, T0)
     assert verdict.refusal is not None
     assert (verdict.refusal.code, verdict.decision) == ("INVALID_COMMAND", None)
     without = {key: value for key, value in fields.items() if key not in ("consent", "expected_address", "fault")}

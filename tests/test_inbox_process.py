@@ -74,6 +74,7 @@ async def test_an_inbox_that_cannot_run_says_why(tmp_path: Path, stack: Stack) -
     refused: tuple[tuple[tuple[str, ...], dict[str, str], int, str], ...] = (
         ((), {"INBOX_SENDER": "nobody"}, 2, "inbox_sender: "),
         ((), {"DATABASE_URL": "sqlite://"}, 2, "DATABASE_URL: an SQLite database in memory"),
+        (("--port=99999",), {}, 2, "'99999' is no port; give 0 to 65535, 0 for a free one"),
         ((f"--port={taken}",), {}, 4, f"cannot listen on 127.0.0.1:{taken}"),
     )
     for options, settings, code, words in refused:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from live_kit import DAY, MINUTE, Live, until
 
-from domain.order import Status
+from domain.order import Flag, Status
 from domain.refund import RefundStatus
 from domain.views import OrderView
 
@@ -90,9 +90,19 @@ async def test_a_failed_refund_is_loud_and_tried_again_by_command(live: Live) ->
     order = await live.refund_is(number, RefundStatus.FAILED)
     assert "refund_failed" in order.flags
     await live.mailed(number, "refund_failed", "buyer")
+
+    async def listed() -> bool:
+        return number in {each.number async for each in live.orders.orders(flag=Flag.REFUND_FAILED, limit=1000)}
+
+    await until(listed, "the order in the operator's list")
     await live.do(number, "retry_refund", "operator", refund_id="R1")
     order = await live.refund_is(number, RefundStatus.PAID)
     assert "refund_failed" not in order.flags
+
+    async def gone() -> bool:
+        return not await listed()
+
+    await until(gone, "the order off the operator's list")
     assert await refunded_at_provider(live, number) == 2900
 
 

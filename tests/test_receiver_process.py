@@ -80,6 +80,7 @@ async def test_a_receiver_that_cannot_run_says_why(tmp_path: Path, stack: Stack)
     refused: tuple[tuple[tuple[str, ...], dict[str, str], int, str], ...] = (
         ((), {}, 2, "webhook_secret: missing; give WEBHOOK_SECRET or STRIPE_WEBHOOK_SECRET"),
         ((), {"WEBHOOK_SECRET": "sesame"}, 2, "webhook_secret: "),
+        (("--port=99999",), {"WEBHOOK_SECRET": SECRET}, 2, "'99999' is no port; give 0 to 65535, 0 for a free one"),
         ((f"--port={taken}",), {"WEBHOOK_SECRET": SECRET}, 4, f"cannot listen on 127.0.0.1:{taken}"),
     )
     for options, settings, code, words in refused:

@@ -13,6 +13,13 @@ from typing import Any, NoReturn
 from activities.settings import Settings, SettingsError
 
 
+def port_number(text: str) -> int:
+    """Read a port, 0 for a free one; raises ArgumentTypeError for any other number."""
+    if not (text.isascii() and text.isdigit() and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; give 0 to 65535, 0 for a free one")
+    return int(text)
+
+
 def announce(line: str, port_file: Path | None, port: int) -> None:
     """Print `line` and write the port to the file, in one step: whoever sees the file reads all of it.
 
@@ -35,7 +42,7 @@ def run(
     """
     parser = argparse.ArgumentParser(prog=f"python -m web.{name}", description=description)
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=0, help="0 (default) takes a free port")
+    parser.add_argument("--port", type=port_number, default=0, help="0 (default) takes a free port")
     parser.add_argument("--port-file", type=Path, help=f"file to write the port to once the {name} listens")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

@@ -23,7 +23,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.placement import PlacementError, first_authorization, open_order
     from domain.refusal_codes import RefusalCode
     from domain.refusals import Refusal, refuse
-    from domain.releases import is_later_command, receive_as_first
+    from domain.releases import is_later_command, receive_as_before
     from domain.views import OrderView, history_view, view
     from workflows.display import attribute_updates, details, shown
     from workflows.effects import AT_ONCE, activity_of, summary
@@ -193,8 +193,8 @@ class OrderWorkflow:
             if workflow.unsafe.is_replaying() and workflow.patched(fault):
                 raise RuntimeError("the engine failed on this command when it came")
             # An order of the first release may have refused a command that is known today; then it stays refused.
-            as_first = is_later_command(self._order, event) and not workflow.patched(f"later-{event.message_id}")
-            verdict = (receive_as_first if as_first else receive)(self._order, event, now)
+            as_before = is_later_command(self._order, event) and not workflow.patched(f"later-{event.message_id}")
+            verdict = (receive_as_before if as_before else receive)(self._order, event, now)
         except Exception:  # noqa: BLE001 - a bug in deciding one command must not block the order
             # The marker makes the refusal stand: once the bug is mended, a replay would decide the command otherwise.
             workflow.patched(fault)
