@@ -115,7 +115,7 @@ def environment(language: str, form: str) -> Environment:
         lstrip_blocks=True,
     )
     made.policies["ext.i18n.trimmed"] = True
-    made.install_gettext_translations(translations(language), newstyle=True)  # type: ignore[attr-defined]
+    made.install_gettext_translations(translations(language), newstyle=True)  # type: ignore[attr-defined]  # of the i18n extension
     made.globals.update(layout=f"layout.{form}.j2", parts=f"parts.{form}.j2")
     return made
 

@@ -22,7 +22,7 @@ async def _refund_failed(player: Player) -> None:
     await player.does(Actor.SELLER, "ship", **PARCEL)
     await player.does(Actor.SELLER, "refund", reason="goodwill")
     async with asyncio.timeout(20):
-        while (await player.order()).refunds[0].status is not RefundStatus.FAILED:  # noqa: ASYNC110
+        while (await player.order()).refunds[0].status is not RefundStatus.FAILED:  # noqa: ASYNC110 - the bank says when
             await asyncio.sleep(0.05)
     await player.does(Actor.OPERATOR, "retry_refund", refund_id="R1")
     await paid_back(player)

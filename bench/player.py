@@ -128,5 +128,5 @@ async def pays_in_cash(player: Player) -> None:
 async def paid_back(player: Player) -> None:
     """Wait until the provider has paid every refund."""
     async with asyncio.timeout(20):
-        while any(each.status is not RefundStatus.PAID for each in (await player.order()).refunds):  # noqa: ASYNC110
+        while any(each.status is not RefundStatus.PAID for each in (await player.order()).refunds):  # noqa: ASYNC110 - the bank says when
             await asyncio.sleep(0.05)

@@ -115,7 +115,7 @@ def register(app: typer.Typer, row: Row) -> None:
         named["as_"] = (who, row.actors[0])
     named |= {"command_id": (CommandId, None), "as_json": (AsJson, False)}
     keyword = inspect.Parameter.KEYWORD_ONLY
-    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # functions take any attribute
         [inspect.Parameter(name, keyword, default=default, annotation=kind) for name, (kind, default) in named.items()]
     )
     command.__annotations__ = {}
