@@ -271,7 +271,7 @@ async def test_the_seller_sees_no_buyer_of_a_pending_order(cli: Cli, live: Live)
     order = pending.json()["order"]
     assert (order["status"], order["buyer"], order["address"], order["payment"]) == ("pending", None, None, None)
     people = (await cli.call("show", number, "--as", "seller")).out
-    for hidden in ("佐藤", "buyers.example", "千代田", "5555", "card-"):
+    for hidden in ("佐藤", "buyers.example", "千代田", "+81 3 5555 0101", "card-"):
         assert hidden not in pending.out, hidden
         assert hidden not in people, hidden
     await cli.call("pay-again", number)

@@ -55,7 +55,7 @@ CASES = (
         {"case": "return refunded", "refund": 2200, "refundable_minor": 0, "flags": []},
         "{n} --reason buyer_return --case K1",
         "CASE_NOT_OPEN_TO_THIS",
-        "A1",
+        "A3",
         ready=(*RETURNED, "authorize-return {n}", "receive-return {n}"),
         unready=RETURNED,
     ),
